@@ -1,0 +1,114 @@
+//! Reading a configuration file: TOML in, checked shape or an error with a caret out.
+
+mod check;
+mod error;
+mod nearest;
+#[cfg(feature = "schema")]
+mod schema;
+pub(crate) mod shape;
+mod units;
+
+pub use error::{ConfigError, Mistake};
+pub(crate) use error::{line_column, visible};
+#[cfg(feature = "schema")]
+pub use schema::schema;
+pub use units::{Size, Time};
+
+use shape::FileShape;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where a configuration text comes from, as error messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The path of the file as a person would type it.
+    pub name: String,
+}
+
+impl Origin {
+    /// The file of this name.
+    pub fn file(name: impl Into<String>) -> Origin {
+        Origin { name: name.into() }
+    }
+}
+
+/// One configuration text that was read and is well formed. What it means is decided by [`crate::layer::compile`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    origin: String,
+    source: Arc<str>,
+    pub(crate) shape: FileShape,
+}
+
+impl Config {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// Broken TOML, an unknown key or word, a value that means nothing, a pattern that cannot be enforced, a rule whose
+    /// examples do not hold, and keys for protections this version does not enforce: all fail, none is ignored.
+    ///
+    /// ```
+    /// use holdpoint_policy::config::{Config, Origin};
+    ///
+    /// let origin = Origin::file("config.toml");
+    /// assert!(Config::parse("[profile.ci]\napproval_policy = \"full-auto\"\n", &origin).is_ok());
+    ///
+    /// let error = Config::parse("[profile.ci]\napproval_policy = \"full-atuo\"\n", &origin).unwrap_err();
+    /// assert_eq!(error.to_string(), "config.toml:2:19: unknown word `full-atuo` (did you mean `full-auto`?)");
+    /// ```
+    pub fn parse(text: &str, origin: &Origin) -> Result<Config, ConfigError> {
+        Config::parse_masked(text, text, origin)
+    }
+
+    /// Reads a file's bytes, which must be UTF-8.
+    ///
+    /// # Errors
+    /// As [`Config::parse`], and [`Mistake::NotUtf8`] at the first byte that is not.
+    pub fn parse_bytes(bytes: &[u8], origin: &Origin) -> Result<Config, ConfigError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Config::parse(text, origin),
+            Err(error) => {
+                let good = error.valid_up_to();
+                let source: Arc<str> = String::from_utf8_lossy(bytes).into();
+                let message = format!("byte {} is not UTF-8", good + 1);
+                Err(ConfigError::at(Mistake::NotUtf8, &origin.name, &source, good..good + 3, message)
+                    .suggest("save the file as UTF-8"))
+            }
+        }
+    }
+
+    /// Reads `toml`, a text of the same length as `shown` in which what is not ours is blank; errors show `shown`.
+    pub(crate) fn parse_masked(toml: &str, shown: &str, origin: &Origin) -> Result<Config, ConfigError> {
+        let source: Arc<str> = shown.into();
+        let shape: FileShape =
+            toml::from_str(toml).map_err(|error| check::explain_toml(&error, &origin.name, &source))?;
+        let config = Config { origin: origin.name.clone(), source, shape };
+        check::check(&config)?;
+        Ok(config)
+    }
+
+    /// A configuration that says nothing.
+    pub fn empty(origin: &Origin) -> Config {
+        Config { origin: origin.name.clone(), source: "".into(), shape: FileShape::default() }
+    }
+
+    /// The file this was read from.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The names of the profiles defined here, sorted.
+    pub fn profiles(&self) -> impl Iterator<Item = &str> {
+        self.shape.profile.keys().map(|name| name.get_ref().as_str())
+    }
+
+    /// `FILE:LINE` of a span.
+    pub(crate) fn source_of(&self, span: Range<usize>) -> String {
+        format!("{}:{}", self.origin, line_column(&self.source, span.start).0)
+    }
+
+    /// An error at a span of this text.
+    pub(crate) fn error(&self, mistake: Mistake, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+        ConfigError::at(mistake, &self.origin, &self.source, span, message)
+    }
+}

@@ -1,0 +1,103 @@
+//! The user's own programs as data: what a hook is and what came out of it. Running them is the work of another crate.
+
+use crate::mode::{UnknownWord, find};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A moment at which hooks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum HookEvent {
+    /// Before a tool is used; a hook that fails here blocks it.
+    PreToolUse,
+    /// After a tool was used.
+    PostToolUse,
+    /// Before the first action of a session.
+    SessionStart,
+    /// After the last action of a session.
+    SessionEnd,
+}
+
+impl HookEvent {
+    /// Every event.
+    pub const ALL: [HookEvent; 4] =
+        [HookEvent::PreToolUse, HookEvent::PostToolUse, HookEvent::SessionStart, HookEvent::SessionEnd];
+
+    /// The word that stands for this event in a profile and in a hook's input.
+    pub fn word(self) -> &'static str {
+        match self {
+            HookEvent::PreToolUse => "PreToolUse",
+            HookEvent::PostToolUse => "PostToolUse",
+            HookEvent::SessionStart => "SessionStart",
+            HookEvent::SessionEnd => "SessionEnd",
+        }
+    }
+}
+
+impl fmt::Display for HookEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for HookEvent {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<HookEvent, UnknownWord> {
+        find(word, HookEvent::ALL.iter().map(|event| (event.word(), *event)))
+    }
+}
+
+/// One command of the user that runs at an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// When it runs.
+    pub event: HookEvent,
+    /// The tool it is for; `None` is every tool.
+    pub tool: Option<String>,
+    /// Text for `sh -c`.
+    pub command: String,
+    /// How long it may take; longer is a failure, and a failure blocks.
+    pub timeout: Duration,
+    /// Where it was written: `FILE:LINE`.
+    pub origin: String,
+}
+
+impl Hook {
+    /// What a hook gets when it names no `timeout`.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// What one hook said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookOutcome {
+    /// The hook, by its origin.
+    pub hook: String,
+    /// What came out of it.
+    pub result: HookResult,
+}
+
+/// How a hook ended. Anything but a pass means the action does not happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum HookResult {
+    /// It had nothing against the action.
+    Passed,
+    /// It refused the action.
+    Blocked {
+        /// What it printed last.
+        reason: String,
+    },
+    /// It could not be run, was killed, or ran out of time.
+    Failed {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// What all hooks of one event said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookOutcomes(pub Vec<HookOutcome>);
