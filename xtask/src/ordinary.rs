@@ -1,0 +1,112 @@
+//! The tests that touch the kernel, once more as an ordinary user: what root may do proves nothing for anybody else.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::User;
+use serde_json::Value;
+
+use crate::tally::Tally;
+use crate::{process, tree};
+
+/// The user the tests run as; every Debian system has it and it owns nothing.
+pub(crate) const USER: &str = "nobody";
+
+/// The packages whose tests depend on who runs them.
+const PACKAGES: [&str; 2] = ["holdpoint-runtime", "holdpoint"];
+
+/// A compiled set of tests.
+struct Binary {
+    file: PathBuf,
+    package: PathBuf,
+}
+
+/// Runs them; to be called as root.
+pub(crate) fn run() -> Result<Tally> {
+    let user = User::from_name(USER)?.with_context(|| format!("this system has no user {USER}"))?;
+    let home = tempfile::Builder::new().prefix("holdpoint-user-").tempdir_in("/var/tmp")?;
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
+    let own = home.path().join("home");
+    fs::create_dir_all(own.join("tmp"))?;
+    for directory in [own.clone(), own.join("tmp")] {
+        chown(&directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    let root = reachable_root(home.path())?;
+    let mut sum = Tally::default();
+    for binary in build(&root)? {
+        let mut tests = as_user(&user, &own);
+        tests.arg(&binary.file).current_dir(&binary.package).env("CARGO_MANIFEST_DIR", &binary.package);
+        let outcome = process::tee(&mut tests)?;
+        sum += Tally::of(&outcome.text()).ended(outcome.code);
+    }
+    Ok(sum)
+}
+
+/// A command line that becomes the user first, with a home directory and a temporary directory of its own.
+fn as_user(user: &User, home: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid));
+    command.args(["--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--"]);
+    command.env("HOME", home).env("TMPDIR", home.join("tmp")).env("USER", USER).env("LOGNAME", USER);
+    for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// This repository when the user can read it, else a copy in a place where it can: tests name their files absolutely.
+fn reachable_root(place: &Path) -> Result<PathBuf> {
+    let root = tree::root();
+    let probes = [root.join("Cargo.toml"), tree::target()?.join("debug/holdpoint")];
+    let readable = |file: &PathBuf| {
+        let mut test = Command::new("setpriv");
+        test.args(["--reuid", USER, "--regid", "nogroup", "--clear-groups", "--", "test", "-r"]).arg(file);
+        test.status().is_ok_and(|status| status.success())
+    };
+    if probes.iter().all(readable) {
+        return Ok(root);
+    }
+    println!("{USER} cannot read {}: testing a copy in {}", root.display(), place.display());
+    let copy = place.join("source");
+    fs::create_dir(&copy)?;
+    let mut list = Command::new("git");
+    let list =
+        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(&root).output()?;
+    for name in list.stdout.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let name = std::str::from_utf8(name)?;
+        let (from, to) = (root.join(name), copy.join(name));
+        if from.is_file() {
+            fs::create_dir_all(to.parent().context("a file without a directory")?)?;
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(copy)
+}
+
+/// Compiles the tests of the packages and lists what was compiled.
+fn build(root: &Path) -> Result<Vec<Binary>> {
+    let mut cargo = tree::cargo();
+    cargo.current_dir(root).args(["test", "--no-run", "--quiet", "--message-format", "json"]);
+    for package in PACKAGES {
+        cargo.args(["--package", package]);
+    }
+    let output = cargo.stderr(std::process::Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the tests do not compile");
+    }
+    let mut binaries = Vec::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
+        let is_test = message["profile"]["test"].as_bool().unwrap_or(false);
+        if let (true, Some(file), Some(manifest)) =
+            (is_test, message["executable"].as_str(), message["manifest_path"].as_str())
+        {
+            let package = Path::new(manifest).parent().unwrap_or(root).to_owned();
+            binaries.push(Binary { file: file.into(), package });
+        }
+    }
+    if binaries.is_empty() { bail!("cargo named no compiled tests") } else { Ok(binaries) }
+}
