@@ -118,7 +118,7 @@ pub struct Hold {
     /// When it reached its present state.
     pub changed_at: UnixMs,
     /// The number of the event that brought it there; grows with every change of any hold.
-    pub seq: u64,
+    pub seq: i64,
 }
 
 /// What a person answered.

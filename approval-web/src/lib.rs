@@ -18,8 +18,10 @@ pub mod client;
 mod error;
 pub mod hold;
 pub mod plan;
+pub mod runner;
 pub mod server;
 pub mod state;
+pub mod store;
 pub mod text;
 
 pub use error::Error;

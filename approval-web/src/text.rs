@@ -305,15 +305,13 @@ mod tests {
 
     #[test]
     fn every_code_point_is_shown_with_ink_and_comes_back() {
-        let mut seen = std::collections::HashSet::new();
-        for c in ('\0'..=char::MAX).filter(|c| *c != '\u{0}' || c.is_control()) {
+        for c in '\0'..=char::MAX {
             for text in [c.to_string(), format!("a{c}b")] {
                 let shown = visible(text.as_bytes());
                 assert!(has_only_ink(&shown), "U+{:04X} is shown raw: {shown:?}", u32::from(c));
                 assert_eq!(decode(&shown).as_deref(), Some(text.as_bytes()), "U+{:04X}", u32::from(c));
                 assert!(has_only_ink(&command_line([text.as_bytes()])), "U+{:04X} in a command line", u32::from(c));
             }
-            assert!(seen.insert(visible(c.to_string().as_bytes())), "U+{:04X} looks like another", u32::from(c));
         }
     }
 
