@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::process::{self, Outcome};
 use crate::tally::Tally;
@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
     for layer in LAYERS {
         let place =
             directory.path().join(format!("{}-{}", runs.len(), layer.name().split([' ', ':']).next().unwrap_or("run")));
-        runs.push(replay(layer, &place, &binary).with_context(|| format!("replaying with {}", layer.name()))?);
+        runs.push(replay(layer, &place, &binary).unwrap_or_else(|error| Run::broken(layer, &error)));
     }
     let tally = tally(&runs);
     if options.json {

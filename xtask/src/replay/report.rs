@@ -38,6 +38,13 @@ impl Run {
         run
     }
 
+    /// A run that could not be made.
+    pub(crate) fn broken(layer: Layer, error: &anyhow::Error) -> Self {
+        let remains = Remains { data: false, backups: false };
+        let faults = vec![format!("the run could not be made: {error:#}")];
+        Self { layer, steps: Vec::new(), requests: Vec::new(), remains, stopped_at: None, faults }
+    }
+
     /// Whether the run went as it must.
     pub(crate) fn passed(&self) -> bool {
         self.faults.is_empty()
