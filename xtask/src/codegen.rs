@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap_complete::Shell;
 
 use crate::tree;
 
@@ -51,5 +52,33 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
 
 /// Every generated file by its path in the repository.
 fn generate() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
-    Ok(BTreeMap::new())
+    let mut files = BTreeMap::new();
+    let mut command = holdpoint::command();
+    command.build();
+    manual(&command, &mut files)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut command, "holdpoint", &mut text);
+        let name = match shell {
+            Shell::Zsh => "_holdpoint".to_owned(),
+            Shell::Fish => "holdpoint.fish".to_owned(),
+            _ => "holdpoint.bash".to_owned(),
+        };
+        files.insert(Path::new("docs/completions").join(name), text);
+    }
+    files.insert("schema/holdpoint.schema.json".into(), holdpoint_policy::config::schema().into_bytes());
+    Ok(files)
+}
+
+/// One page for the command and one for each subcommand, as `holdpoint-run.1`.
+fn manual(command: &clap::Command, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    let man = clap_mangen::Man::new(command.clone()).source(concat!("holdpoint ", env!("CARGO_PKG_VERSION")));
+    let name = man.get_filename();
+    let mut text = Vec::new();
+    man.render(&mut text)?;
+    files.insert(Path::new("docs/man").join(name), text);
+    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+        manual(subcommand, files)?;
+    }
+    Ok(())
 }

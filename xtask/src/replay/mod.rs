@@ -142,3 +142,18 @@ fn explain(run: &Run) {
     }
     println!();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every other run is measured against: real programs, real requests, and the data is gone.
+    #[test]
+    fn without_a_layer_the_chain_goes_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = replay(Layer::Bare, directory.path(), Path::new("/nonexistent")).unwrap();
+        assert!(run.passed(), "{:?}", run.faults);
+        assert!(run.steps.iter().all(|step| step.achieved), "{:#?}", run.steps);
+        assert_eq!(run.requests.len(), 3);
+    }
+}

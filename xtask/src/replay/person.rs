@@ -41,7 +41,7 @@ impl Person {
     pub(crate) fn sit_down(binary: &Path, scene: &Scene, layer: layer::Layer) -> Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut serve = Command::new(binary);
-        serve.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&scene.config);
+        serve.args(["serve", "--listen", "127.0.0.1:0"]);
         serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let mut server = at_home(&mut serve, scene).spawn().context("could not start `holdpoint serve`")?;
         let client = match connect(&mut server, &scene.home.join(".local/state/holdpoint")) {
