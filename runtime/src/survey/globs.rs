@@ -1,0 +1,536 @@
+//! Deny patterns, matched one path component at a time while a walk descends.
+//!
+//! A pattern is a sequence of components; `**` stands for any number of directories. The commonest form by far,
+//! `**/NAME`, needs no position in the tree and is kept apart, so that a walk tests a bare file name and nothing else.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::SurveyError;
+
+/// Braces are expanded before matching; a pattern that multiplies beyond this is refused.
+const MOST_ALTERNATIVES: usize = 1_000;
+
+/// Compiled patterns. Matching ignores ASCII case and `*` never crosses a `/`.
+#[derive(Debug)]
+pub(crate) struct Globs {
+    /// Each pattern as the user wrote it, for messages.
+    texts: Vec<String>,
+    anywhere: Vec<Anywhere>,
+    anchored: Vec<Anchored>,
+}
+
+/// `**/NAME` or `**/NAME/**`.
+#[derive(Debug)]
+struct Anywhere {
+    text: usize,
+    name: Name,
+    directory: bool,
+}
+
+/// Every other pattern.
+#[derive(Debug)]
+struct Anchored {
+    text: usize,
+    absolute: bool,
+    parts: Vec<Part>,
+    /// Of an absolute pattern: the fixed directories, or the file, it starts with.
+    prefix: PathBuf,
+    /// The pattern ended in `/**`: it means the directory itself, and nothing that is no directory.
+    directory: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    /// `**`
+    Any,
+    Name(Name),
+}
+
+/// One component of a pattern, without `/`.
+#[derive(Debug, Clone)]
+enum Name {
+    Literal(Vec<u8>),
+    /// What stands between the stars of a component that has no other special character.
+    Stars(Vec<Vec<u8>>),
+    Glob(GlobMatcher),
+}
+
+/// How far each anchored pattern has come on the way down to one directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct States(Vec<(u16, u16)>);
+
+impl States {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, state: (u16, u16)) {
+        if !self.0.contains(&state) {
+            self.0.push(state);
+        }
+    }
+
+    /// Joins the states of another way to the same directory.
+    pub(crate) fn merge(&mut self, other: &States) {
+        for &state in &other.0 {
+            self.add(state);
+        }
+    }
+}
+
+impl Globs {
+    /// Compiles `patterns`; fails with the first one that has no meaning here or cannot be enforced.
+    pub(crate) fn new(patterns: &[String]) -> Result<Globs, SurveyError> {
+        let mut globs = Globs { texts: Vec::new(), anywhere: Vec::new(), anchored: Vec::new() };
+        for pattern in patterns {
+            globs.add(pattern).map_err(|why| SurveyError::Pattern { pattern: pattern.clone(), why })?;
+        }
+        if globs.anchored.len() > usize::from(u16::MAX) {
+            return Err(SurveyError::TooMany { what: "patterns with a directory in them", most: u16::MAX.into() });
+        }
+        Ok(globs)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    fn add(&mut self, pattern: &str) -> Result<(), String> {
+        if pattern.is_empty() || pattern.contains('\0') {
+            return Err("a pattern needs at least one character and no NUL".into());
+        }
+        if pattern == "~" || pattern.starts_with("~/") {
+            return Err("`~` must be replaced by the home directory before it comes here".into());
+        }
+        // The whole pattern first: its message speaks of what the user wrote, not of a part of it.
+        glob(pattern).build().map_err(|error| error.kind().to_string())?;
+        let text = self.texts.len();
+        self.texts.push(pattern.to_owned());
+        for plain in alternatives(pattern)? {
+            self.add_plain(text, &plain)?;
+        }
+        Ok(())
+    }
+
+    fn add_plain(&mut self, text: usize, plain: &str) -> Result<(), String> {
+        let absolute = plain.starts_with('/');
+        let mut parts = Vec::new();
+        for part in plain.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => return Err("`..` leaves the tree the pattern is searched in".into()),
+                "**" if matches!(parts.last(), Some(Part::Any)) => {}
+                "**" => parts.push(Part::Any),
+                _ => parts.push(Part::Name(Name::new(part)?)),
+            }
+        }
+        let mut directory = plain.ends_with('/');
+        if matches!(parts.last(), Some(Part::Any)) {
+            directory = true;
+            parts.pop();
+        }
+        if parts.is_empty() && plain.contains("**") {
+            // `**` alone: everything there is.
+            directory = false;
+            parts = vec![Part::Any, Part::Name(Name::Stars(vec![Vec::new(), Vec::new()]))];
+        }
+        if absolute && !matches!(parts.first(), Some(Part::Name(Name::Literal(_)))) {
+            return Err("an absolute pattern must start with a fixed directory, or the whole machine would be searched; \
+                        a relative one is searched below the workspace and every other root"
+                .into());
+        }
+        if !absolute && parts.len() == 1 && !plain.trim_end_matches('/').contains('/') {
+            // A bare name means that name at any depth.
+            parts.insert(0, Part::Any);
+        }
+        if parts.len() >= usize::from(u16::MAX) {
+            return Err("too many components".into());
+        }
+        let mut prefix = PathBuf::from("/");
+        if absolute {
+            // From the text and not from the parts: those are in lower case already.
+            let fixed = parts.iter().take_while(|part| matches!(part, Part::Name(Name::Literal(_)))).count();
+            prefix.extend(plain.split('/').filter(|part| !part.is_empty() && *part != ".").take(fixed));
+        }
+        match parts.as_slice() {
+            [] => return Err("the pattern names no file".into()),
+            [Part::Any, Part::Name(name)] if !absolute => {
+                self.anywhere.push(Anywhere { text, name: name.clone(), directory });
+            }
+            _ => self.anchored.push(Anchored { text, absolute, parts, prefix, directory }),
+        }
+        Ok(())
+    }
+
+    /// The states at the directory `root`, before any of its entries was read.
+    pub(crate) fn start(&self, root: &Path) -> States {
+        let mut states = self.absolute_at(root);
+        for (index, pattern) in self.anchored.iter().enumerate() {
+            if !pattern.absolute {
+                self.enter(&mut states, index, 0);
+            }
+        }
+        states
+    }
+
+    /// The states of the absolute patterns alone at the directory `path`.
+    pub(crate) fn absolute_at(&self, path: &Path) -> States {
+        let mut states = self.absolute_start();
+        let mut lower = Vec::new();
+        for name in path.iter().skip(1) {
+            lowercase(name, &mut lower);
+            states = self.step(&states, &lower);
+        }
+        states
+    }
+
+    fn absolute_start(&self) -> States {
+        let mut states = States::default();
+        for (index, pattern) in self.anchored.iter().enumerate() {
+            if pattern.absolute {
+                self.enter(&mut states, index, 0);
+            }
+        }
+        states
+    }
+
+    /// The states inside the directory that is called `lower` (in lower case) and lies in a directory with the states `at`.
+    pub(crate) fn step(&self, at: &States, lower: &[u8]) -> States {
+        let mut next = States::default();
+        for &(index, position) in &at.0 {
+            let index = usize::from(index);
+            let position = usize::from(position);
+            match self.anchored[index].parts.get(position) {
+                Some(Part::Any) => self.enter(&mut next, index, position),
+                Some(Part::Name(name)) if name.matches(lower) => self.enter(&mut next, index, position + 1),
+                _ => {}
+            }
+        }
+        next
+    }
+
+    /// Adds a state, and what follows from `**` matching no directory at all.
+    fn enter(&self, states: &mut States, index: usize, position: usize) {
+        let parts = &self.anchored[index].parts;
+        if position >= parts.len() {
+            return;
+        }
+        // Both fit: `new` bounds the patterns, `add_plain` the components.
+        states.add((index as u16, position as u16));
+        if matches!(parts[position], Part::Any) {
+            states.add((index as u16, position as u16 + 1));
+        }
+    }
+
+    /// Only the states that some component has already brought forward: those that would not hold elsewhere as well.
+    pub(crate) fn progressed(&self, states: &States) -> States {
+        let kept = states.0.iter().copied().filter(|&(index, position)| {
+            let pattern = &self.anchored[usize::from(index)];
+            let first = u16::from(matches!(pattern.parts[0], Part::Any));
+            pattern.absolute || position > first
+        });
+        States(kept.collect())
+    }
+
+    /// The pattern that denies an entry called `lower` in a directory with the states `at`.
+    ///
+    /// `names` is false where bare names say nothing: in the ref and log directories of a repository.
+    pub(crate) fn hit(&self, at: &States, lower: &[u8], directory: bool, names: bool) -> Option<&str> {
+        if names
+            && let Some(found) = self.anywhere.iter().find(|p| (directory || !p.directory) && p.name.matches(lower))
+        {
+            return Some(&self.texts[found.text]);
+        }
+        at.0.iter().find_map(|&(index, position)| {
+            let pattern = &self.anchored[usize::from(index)];
+            let last = usize::from(position) + 1 == pattern.parts.len();
+            match &pattern.parts[usize::from(position)] {
+                Part::Name(name) if last && (directory || !pattern.directory) && name.matches(lower) => {
+                    Some(self.texts[pattern.text].as_str())
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// The pattern that denies `path`, which lies below `root` and may lie in a denied directory.
+    pub(crate) fn matches(&self, root: &Path, path: &Path, directory: bool) -> Option<&str> {
+        let below = path.strip_prefix(root).ok()?;
+        let mut states = self.start(root);
+        let mut place = Place::of(root);
+        let mut lower = Vec::new();
+        let mut components = below.components().peekable();
+        while let Some(component) = components.next() {
+            let Component::Normal(name) = component else { return None };
+            lowercase(name, &mut lower);
+            let inside = components.peek().is_some();
+            if let Some(pattern) = self.hit(&states, &lower, inside || directory, place.names()) {
+                return Some(pattern);
+            }
+            states = self.step(&states, &lower);
+            place = place.enter(name);
+        }
+        None
+    }
+
+    /// The pattern that denies `root` itself or a directory above it.
+    pub(crate) fn denies_root(&self, root: &Path, directory: bool) -> Option<&str> {
+        let mut states = self.absolute_start();
+        let mut lower = Vec::new();
+        let mut components = root.components().skip(1).peekable();
+        while let Some(Component::Normal(name)) = components.next() {
+            lowercase(name, &mut lower);
+            let inside = components.peek().is_some();
+            if let Some(pattern) = self.hit(&states, &lower, inside || directory, false) {
+                return Some(pattern);
+            }
+            states = self.step(&states, &lower);
+        }
+        None
+    }
+
+    /// For every absolute pattern: its text, the fixed directories or the file it starts with, and whether that is all of it.
+    pub(crate) fn absolute(&self) -> impl Iterator<Item = (&str, &Path, bool)> {
+        self.anchored.iter().filter(|pattern| pattern.absolute).map(|pattern| {
+            let whole = pattern.parts.len() == pattern.prefix.components().count() - 1;
+            (self.texts[pattern.text].as_str(), pattern.prefix.as_path(), whole)
+        })
+    }
+}
+
+/// Where in a repository a directory lies. The ref and log directories hold branch names, not files of the user:
+/// `**/*token*` must not hide the branch `fix-token` and with it break git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Tree,
+    Git,
+    Refs,
+}
+
+impl Place {
+    pub(crate) fn of(path: &Path) -> Place {
+        path.iter().fold(Place::Tree, Place::enter)
+    }
+
+    pub(crate) fn enter(self, name: &OsStr) -> Place {
+        match (self, name.as_bytes()) {
+            (_, b".git") => Place::Git,
+            (Place::Git, b"refs" | b"logs") => Place::Refs,
+            (place, _) => place,
+        }
+    }
+
+    /// Whether patterns of the form `**/NAME` apply to what lies here.
+    pub(crate) fn names(self) -> bool {
+        self != Place::Refs
+    }
+}
+
+impl Name {
+    fn new(text: &str) -> Result<Name, String> {
+        let lower = text.to_ascii_lowercase();
+        if !lower.contains(['*', '?', '[', ']', '\\', '{', '}']) {
+            return Ok(Name::Literal(lower.into_bytes()));
+        }
+        if !lower.contains(['?', '[', ']', '\\', '{', '}']) {
+            return Ok(Name::Stars(lower.split('*').map(|piece| piece.as_bytes().to_vec()).collect()));
+        }
+        let glob = glob(text).build().map_err(|error| format!("{} in `{text}`", error.kind()))?;
+        Ok(Name::Glob(glob.compile_matcher()))
+    }
+
+    fn matches(&self, lower: &[u8]) -> bool {
+        match self {
+            Name::Literal(literal) => literal == lower,
+            Name::Stars(pieces) => stars(pieces, lower),
+            Name::Glob(glob) => glob.is_match(OsStr::from_bytes(lower)),
+        }
+    }
+}
+
+fn glob(text: &str) -> GlobBuilder<'_> {
+    let mut builder = GlobBuilder::new(text);
+    builder.literal_separator(true).case_insensitive(true).backslash_escape(true).empty_alternates(true);
+    builder
+}
+
+/// Whether `name` is the pieces in their order with anything between them. The leftmost place is right for each piece
+/// but the first, which stands at the start, and the last, which stands at the end.
+fn stars(pieces: &[Vec<u8>], name: &[u8]) -> bool {
+    let [first, middle @ .., last] = pieces else { return false };
+    let Some(mut rest) = name.strip_prefix(first.as_slice()) else { return false };
+    for piece in middle.iter().filter(|piece| !piece.is_empty()) {
+        let Some(at) = rest.windows(piece.len()).position(|window| window == piece.as_slice()) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// Writes `name` in ASCII lower case into `buffer`.
+pub(crate) fn lowercase(name: &OsStr, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.make_ascii_lowercase();
+}
+
+/// Whether `text` has a character that makes a pattern of it.
+pub(crate) fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{', '\\'])
+}
+
+/// `a{b,c{d,e}}` as `ab`, `acd`, `ace`; escapes and classes stay as they are.
+fn alternatives(pattern: &str) -> Result<Vec<String>, String> {
+    let mut done = Vec::new();
+    let mut todo = vec![pattern.to_owned()];
+    while let Some(text) = todo.pop() {
+        let Some(brace) = first_brace(&text) else {
+            done.push(text);
+            continue;
+        };
+        for choice in brace.choices {
+            todo.push(format!("{}{choice}{}", &text[..brace.start], &text[brace.end..]));
+        }
+        if todo.len() + done.len() > MOST_ALTERNATIVES {
+            return Err(format!("its braces stand for more than {MOST_ALTERNATIVES} patterns"));
+        }
+    }
+    Ok(done)
+}
+
+struct Brace {
+    start: usize,
+    end: usize,
+    choices: Vec<String>,
+}
+
+fn first_brace(text: &str) -> Option<Brace> {
+    let bytes = text.as_bytes();
+    let (mut start, mut depth, mut from) = (0, 0_usize, 0);
+    let mut choices = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 1,
+            b'[' => at = class_end(bytes, at),
+            b'{' => {
+                depth += 1;
+                if depth == 1 {
+                    (start, from) = (at, at + 1);
+                }
+            }
+            b',' if depth == 1 => {
+                choices.push(text[from..at].to_owned());
+                from = at + 1;
+            }
+            b'}' if depth > 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    choices.push(text[from..at].to_owned());
+                    return Some(Brace { start, end: at + 1, choices });
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The index of the `]` that ends the class opened at `at`; a `]` right after the opening belongs to the class.
+fn class_end(bytes: &[u8], at: usize) -> usize {
+    let mut from = at + 1;
+    if matches!(bytes.get(from), Some(b'!' | b'^')) {
+        from += 1;
+    }
+    let skip = usize::from(bytes.get(from) == Some(&b']'));
+    (from + skip..bytes.len()).find(|&index| bytes[index] == b']').unwrap_or(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied(pattern: &str, path: &str, directory: bool) -> bool {
+        let globs = Globs::new(&[pattern.to_owned()]).unwrap();
+        globs.matches(Path::new("/w"), &Path::new("/w").join(path), directory).is_some()
+    }
+
+    #[test]
+    fn patterns_mean_what_the_configuration_says() {
+        for (pattern, path, expected) in [
+            ("**/.env*", ".env", true),
+            ("**/.env*", "a/b/.ENV.local", true),
+            ("**/.env*", "a/x.env", false),
+            (".env", "deep/down/.env", true),
+            ("./.env", "deep/.env", false),
+            ("./.env", ".env", true),
+            ("**/secrets/**", "a/secrets/k", true),
+            ("**/secrets/**", "a/secrets", false),
+            ("secrets/**", "a/secrets/k", false),
+            ("secrets/**", "secrets/a/b", true),
+            ("secrets/", "x/secrets/k", true),
+            ("**/*token*", "a/my_TOKEN.txt", true),
+            ("**/*token*", "tokens/readme", true),
+            ("**/*a*b*c", "xaxbxc", true),
+            ("**/*a*b*c", "xbxaxc", false),
+            ("**/*ab", "ab", true),
+            ("**/a*a", "a", false),
+            ("a/*.key", "a/x.key", true),
+            ("a/*.key", "a/b/x.key", false),
+            ("a/**/x", "a/x", true),
+            ("a/**/x", "a/b/c/x", true),
+            ("a/**/x", "b/a/x", false),
+            ("**/a/b", "q/a/b", true),
+            ("**/a/b", "q/a/c/b", false),
+            ("{a/b,c}/*.pem", "a/b/x.pem", true),
+            ("{a/b,c}/*.pem", "c/x.pem", true),
+            ("{a/b,c}/*.pem", "a/x.pem", false),
+            ("**/id_[re]*", "s/id_rsa", true),
+            ("**/id_[!r]*", "s/id_rsa", false),
+            ("**/k?y", "key", true),
+            ("**/{a,b{c,d}}.txt", "z/bd.txt", true),
+            ("**/\\{a\\}", "{a}", true),
+            ("/w/x/*.p", "x/a.p", true),
+            ("/v/x/*.p", "x/a.p", false),
+            ("**", "anything", true),
+            ("**/*token*", ".git/refs/heads/fix-token", false),
+            ("**/*token*", ".git/logs/refs/heads/fix-token", false),
+            ("**/*token*", ".git/token", true),
+            ("**/*token*", "refs/token", true),
+            (".git/refs/**", ".git/refs/heads/main", true),
+        ] {
+            assert_eq!(denied(pattern, path, false), expected, "{pattern} on {path}");
+        }
+        assert!(denied("**/secrets/**", "a/secrets", true));
+        assert!(denied("secrets/", "secrets", true));
+        assert!(!denied("secrets/", "secrets", false));
+    }
+
+    #[test]
+    fn names_that_are_no_text_match_too() {
+        let globs = Globs::new(&["**/.env*".to_owned(), "**/x?[a-z]".to_owned()]).unwrap();
+        let root = Path::new("/w");
+        for name in [&b".env\nnewline"[..], b".env\xff\xfe", b"x\xffa"] {
+            assert!(globs.matches(root, &root.join(OsStr::from_bytes(name)), false).is_some(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_enforced_is_refused_by_name() {
+        for pattern in ["", "a/../b", "/**/.env", "/*/x", "a[", "{a,b", "~/x", "/", ".", "{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}"] {
+            let error = Globs::new(&["ok".to_owned(), pattern.to_owned()]).unwrap_err();
+            assert!(error.to_string().contains(&format!("`{pattern}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_root_itself_can_be_denied_only_by_an_absolute_pattern() {
+        let globs = Globs::new(&["/home/a/**".to_owned(), "w".to_owned()]).unwrap();
+        assert_eq!(globs.denies_root(Path::new("/home/a/w"), true), Some("/home/a/**"));
+        assert_eq!(globs.denies_root(Path::new("/home/b/w"), true), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! What a sandbox must hide and what it must keep read-only, found by one walk over each tree it shows.
+//!
+//! The survey runs outside, before the sandbox starts. It changes nothing, opens directories and a few small files of git
+//! and nothing else, and gives plain paths; the launcher turns them into mounts.
+//!
+//! What a deny pattern means:
+//!
+//! - A relative pattern is searched below the workspace and below every other root. A bare name (`.env`) means that name at
+//!   any depth; a path (`config/*.key`) starts at the root, as does `./.env`. An absolute pattern applies wherever it points.
+//! - ASCII case is ignored, `*` does not cross `/`, and `dir/**` denies the directory itself: it is masked whole, so even
+//!   its names stay hidden.
+//! - A denied name that is a symlink denies its target when that lies in a root, and a path through a symlinked directory
+//!   counts like any other.
+//! - A hard link of a denied file, or of a file in a denied directory, is denied under every name.
+//! - A directory that cannot be listed is masked whole: the same user could open it from inside with `chmod`.
+//! - In a repository's ref and log directories only patterns that name those directories apply: what lies there are branch names.
+
+mod git;
+mod globs;
+mod protect;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+
+pub(crate) use globs::Globs;
+pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
+use walk::{Found, MOST_OUTSIDE, Walk};
+
+/// What to survey. Every path is absolute and has no symlink in it.
+pub(crate) struct Request<'a> {
+    /// The root of relative protected names, if there is a workspace.
+    pub(crate) workspace: Option<&'a Path>,
+    /// Whether the workspace is writable inside: only then are names protected.
+    pub(crate) writable: bool,
+    /// Further trees the user showed to the sandbox; not the system directories.
+    pub(crate) roots: &'a [PathBuf],
+    /// Deny patterns, `~` already replaced.
+    pub(crate) deny: &'a [String],
+    /// Paths or patterns to protect beside the fixed names, relative to the workspace or absolute.
+    pub(crate) protect: &'a [String],
+}
+
+/// What was found. All lists are sorted and without repetition.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// What to hide, the shallowest only. An absolute pattern can put a mask outside of every root: skip those that the
+    /// view does not have.
+    pub(crate) masks: Vec<Mask>,
+    /// What to keep as it is in a writable workspace and in the `git_dirs`.
+    pub(crate) protected: Vec<Protected>,
+    /// Directories between a root and something above: mounted on themselves they cannot be renamed away. Parents come first.
+    pub(crate) pins: Vec<PathBuf>,
+    /// Every directory that was read and is not masked, for the watch.
+    pub(crate) directories: Vec<PathBuf>,
+    /// The git directory outside of the workspace that the workspace itself, being a worktree or a submodule, needs: it
+    /// must be visible and writable for git to work.
+    pub(crate) git_dirs: Vec<PathBuf>,
+    /// Inodes of everything denied, so that a later hard link is recognised.
+    pub(crate) denied: std::collections::HashSet<Inode>,
+    /// When the survey began: a directory changed since then has to be looked at again.
+    pub(crate) started: SystemTime,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Something to cover with an unreadable empty mount.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mask {
+    /// Absolute.
+    pub(crate) path: PathBuf,
+    /// Whether it is a directory; everything else can be covered by a file.
+    pub(crate) directory: bool,
+}
+
+/// Something to keep as it is. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Protected {
+    /// Bind it on itself, read-only.
+    Existing {
+        /// Where.
+        path: PathBuf,
+        /// Whether it is a directory.
+        directory: bool,
+    },
+    /// Pin the symlink itself. Its target stands as another entry when it lies in the workspace.
+    Symlink {
+        /// Where.
+        path: PathBuf,
+    },
+    /// It does not exist and must not be created: reserve it, then mount over the reservation.
+    Absent {
+        /// Where; its parent exists.
+        path: PathBuf,
+        /// What can stand there meanwhile.
+        stand_in: StandIn,
+    },
+}
+
+/// What a reservation puts where nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum StandIn {
+    /// An empty directory: git does not list it, and removing it can never remove data.
+    Directory,
+    /// A file with this content. Inside a git directory only: git fails when it meets a directory where a file belongs.
+    File(&'static str),
+}
+
+impl Protected {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Protected::Existing { path, .. } | Protected::Symlink { path } | Protected::Absent { path, .. } => path,
+        }
+    }
+}
+
+/// Why a tree cannot be surveyed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SurveyError {
+    /// A pattern that means nothing or cannot be enforced.
+    #[error("the pattern `{pattern}` cannot be enforced: {why}")]
+    Pattern {
+        /// As the user wrote it.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A pattern that would hide the workspace.
+    #[error("the pattern `{pattern}` denies the workspace {workspace} itself; choose another workspace or narrow the pattern")]
+    Workspace {
+        /// As the user wrote it.
+        pattern: String,
+        /// The workspace.
+        workspace: PathBuf,
+    },
+    /// A root that is relative or leads through a symlink: what is found would not be where it is looked for.
+    #[error("{path} is not an absolute path without symlinks; resolve it before the survey")]
+    Root {
+        /// The root.
+        path: PathBuf,
+    },
+    /// A root cannot be read at all, or the machine has run out of something.
+    #[error("cannot read the directory {path}: {source}")]
+    Read {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A bound was exceeded.
+    #[error("more than {most} {what}: use fewer or narrower patterns")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
+    /// An absolute pattern that searches too large a tree.
+    #[error("the pattern `{pattern}` searches more than {MOST_OUTSIDE} entries below {path}; give it a longer fixed directory")]
+    Outside {
+        /// As the user wrote it.
+        pattern: String,
+        /// Where its search starts.
+        path: PathBuf,
+    },
+}
+
+/// Surveys what `request` names.
+pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
+    let started = SystemTime::now();
+    let globs = Globs::new(request.deny)?;
+    let (names, literals): (Vec<String>, Vec<String>) =
+        request.protect.iter().cloned().partition(|text| globs::is_pattern(text));
+    let protect = Globs::new(&names)?;
+    let nothing = Globs::new(&[])?;
+    let workspace_writable = request.writable && request.workspace.is_some();
+
+    let mut roots: Vec<PathBuf> = request.workspace.iter().map(|path| path.to_path_buf()).collect();
+    roots.extend(request.roots.iter().cloned());
+    for root in &roots {
+        if !root.is_absolute() || root.canonicalize().ok().as_ref() != Some(root) {
+            return Err(SurveyError::Root { path: root.clone() });
+        }
+    }
+
+    let mut found = Found::default();
+    let mut guarded = protect::Guarded::new(request.workspace.filter(|_| request.writable));
+    // The workspace's own git directory comes first: outside of the workspace it is one more root.
+    if workspace_writable {
+        guarded.root_names();
+        for literal in &literals {
+            guarded.literal(literal)?;
+        }
+        roots.extend(guarded.git_dirs.iter().cloned());
+    }
+    for (index, root) in roots.iter().enumerate() {
+        let workspace = index == 0 && request.workspace.is_some();
+        let inside_workspace = workspace && request.writable;
+        let walk = Walk {
+            globs: &globs,
+            protect: if inside_workspace { &protect } else { &nothing },
+            writable: inside_workspace,
+            roots: &roots,
+            git: guarded.git_dirs.contains(root),
+            most: usize::MAX,
+        };
+        let kind = kind_at(root).map_err(|errno| SurveyError::Read { path: root.clone(), source: errno.into() })?;
+        if let Some(pattern) = globs.denies_root(root, kind == Kind::Directory) {
+            if workspace {
+                return Err(SurveyError::Workspace { pattern: pattern.to_owned(), workspace: root.clone() });
+            }
+            walk.deny(root, &mut found)?;
+        } else if kind != Kind::Directory {
+            // A single file that the profile shows: a deny pattern is stronger.
+            if root.parent().is_some_and(|parent| globs.matches(parent, root, false).is_some()) {
+                walk.deny(root, &mut found)?;
+            }
+        } else if inside_workspace || !globs.is_empty() {
+            walk.run(root, &mut found)?;
+        }
+    }
+    outside(&globs, &roots, &mut found)?;
+    denied_links(&globs, &roots, request, &mut guarded, &mut found)?;
+    found.mask_hard_links();
+
+    for (path, kind) in std::mem::take(&mut found.named) {
+        guarded.named(&path, kind);
+    }
+    found.warnings.append(&mut guarded.warnings);
+    let masks = shallowest(reachable(found.masks));
+    let visible = |path: &Path| !below_mask(&masks, path);
+    let protected: Vec<Protected> =
+        protect::outermost(guarded.protected.into_iter().filter(|entry| visible(entry.path())).collect());
+    let mut directories = found.directories;
+    if !found.later.is_empty() {
+        directories.retain(|path| !found.later.iter().any(|masked| path.starts_with(masked)));
+    }
+    let pinned_roots = if workspace_writable { &roots[..] } else { &roots[request.workspace.iter().len()..] };
+    let mut pins = pins(pinned_roots, masks.iter().map(|mask| mask.path.as_path()).chain(protected.iter().map(Protected::path)));
+    // What is read-only as a whole needs no pins in it.
+    let whole: Vec<&Path> = protected
+        .iter()
+        .filter_map(|entry| match entry {
+            Protected::Existing { path, directory: true } => Some(path.as_path()),
+            _ => None,
+        })
+        .collect();
+    pins.retain(|pin| !pin.ancestors().any(|parent| whole.binary_search(&parent).is_ok()));
+    if !globs.is_empty() {
+        let tracked = request.workspace.map(|workspace| git::tracked(workspace, &masks)).unwrap_or_default();
+        found.warnings.extend(tracked);
+    }
+    Ok(Survey {
+        masks,
+        protected,
+        pins,
+        directories,
+        git_dirs: guarded.git_dirs,
+        denied: found.denied,
+        started,
+        warnings: found.warnings,
+    })
+}
+
+/// Absolute patterns reach beyond the roots: into the system directories, and to files whose hard links may lie in a root.
+fn outside(globs: &Globs, roots: &[PathBuf], found: &mut Found) -> Result<(), SurveyError> {
+    let nothing = Globs::new(&[])?;
+    let walk = Walk { globs, protect: &nothing, writable: false, roots, git: false, most: MOST_OUTSIDE };
+    for (pattern, prefix, whole) in globs.absolute() {
+        let Ok(real) = prefix.canonicalize() else { continue };
+        if whole {
+            if roots.iter().any(|root| root.starts_with(&real)) {
+                // It denies a root or what holds one; the walk of that root has spoken already.
+                continue;
+            }
+            walk.deny(&real, found)?;
+        } else if real.is_dir() && !(real == prefix && holds(roots, &real)) {
+            let states = globs.absolute_at(prefix);
+            if !walk.alias(&real, states, found)? {
+                return Err(SurveyError::Outside { pattern: pattern.to_owned(), path: real });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The targets of symlinks whose own name is denied.
+fn denied_links(
+    globs: &Globs,
+    roots: &[PathBuf],
+    request: &Request<'_>,
+    guarded: &mut protect::Guarded,
+    found: &mut Found,
+) -> Result<(), SurveyError> {
+    let nothing = Globs::new(&[])?;
+    let walk = Walk { globs, protect: &nothing, writable: false, roots, git: false, most: MOST_OUTSIDE };
+    for link in std::mem::take(&mut found.links) {
+        if request.writable && request.workspace.is_some_and(|workspace| link.starts_with(workspace)) {
+            // A denied name is not replaceable either.
+            guarded.protected.push(Protected::Symlink { path: link.clone() });
+        }
+        let Ok(target) = link.canonicalize() else { continue };
+        if roots.iter().any(|root| root.starts_with(&target)) {
+            found.warnings.push(format!(
+                "the denied symlink {} leads to {}, which holds a whole root; only the symlink itself is kept",
+                link.display(),
+                target.display()
+            ));
+        } else if holds(roots, &target) {
+            walk.deny(&target, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` is one of `roots` or lies below one.
+fn holds(roots: &[PathBuf], path: &Path) -> bool {
+    roots.iter().any(|root| path.starts_with(root))
+}
+
+/// A mask that no path leads to (its directory lets nobody through, yet) goes to the deepest directory that can be reached.
+fn reachable(masks: Vec<Mask>) -> Vec<Mask> {
+    let reach = |mask: Mask| {
+        let access = |path: &Path| faccessat(AT_FDCWD, path, AccessFlags::F_OK, AtFlags::AT_SYMLINK_NOFOLLOW);
+        match access(&mask.path) {
+            Ok(()) => Some(mask),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => None,
+            Err(_) => {
+                let path = mask.path.ancestors().skip(1).find(|path| access(path).is_ok())?;
+                Some(Mask { path: path.to_owned(), directory: true })
+            }
+        }
+    };
+    masks.into_iter().filter_map(reach).collect()
+}
+
+/// Sorted by path, without what lies below a masked directory.
+fn shallowest(mut masks: Vec<Mask>) -> Vec<Mask> {
+    masks.sort();
+    masks.dedup_by(|later, earlier| later.path == earlier.path);
+    let mut kept: Vec<Mask> = Vec::with_capacity(masks.len());
+    for mask in masks {
+        // In path order, everything below a directory follows it directly.
+        let hidden = kept.last().is_some_and(|last| last.directory && mask.path.starts_with(&last.path));
+        if !hidden {
+            kept.push(mask);
+        }
+    }
+    kept
+}
+
+/// Whether `path` is masked or lies below a masked directory; `masks` come from `shallowest`.
+fn below_mask(masks: &[Mask], path: &Path) -> bool {
+    let after = masks.partition_point(|mask| mask.path.as_path() <= path);
+    after.checked_sub(1).is_some_and(|index| path.starts_with(&masks[index].path))
+}
+
+/// Every directory strictly between a root and one of `paths`.
+fn pins<'a>(roots: &[PathBuf], paths: impl Iterator<Item = &'a Path>) -> Vec<PathBuf> {
+    let mut pins = BTreeSet::new();
+    for path in paths {
+        for root in roots.iter().filter(|root| path.starts_with(root) && path != root.as_path()) {
+            let between = path.ancestors().skip(1).take_while(|parent| *parent != root.as_path());
+            for parent in between {
+                // Whoever put this parent in has put in those above it, seen from the same root.
+                if !pins.insert(parent.to_path_buf()) && roots.len() == 1 {
+                    break;
+                }
+            }
+        }
+    }
+    pins.into_iter().collect()
+}

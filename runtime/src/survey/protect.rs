@@ -1,0 +1,220 @@
+//! The names that programs outside trust and run: which they are, and what has to be done so that each stays as it is.
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::walk::{Kind, kind_at};
+use super::{Protected, StandIn, SurveyError};
+
+/// Protected at the root of the workspace whether or not they exist. `.git` is there too, with rules of its own.
+const AT_THE_ROOT: [&str; 16] = [
+    ".agents",
+    ".claude",
+    ".codex",
+    ".cursor",
+    ".devcontainer",
+    ".devcontainer.json",
+    ".envrc",
+    ".gemini",
+    ".holdpoint",
+    ".idea",
+    ".mcp.json",
+    ".vscode",
+    ".zed",
+    "AGENTS.md",
+    "AGENTS.override.md",
+    "CLAUDE.md",
+];
+/// As many symlinks as the kernel follows.
+const MOST_SYMLINKS: usize = 40;
+
+/// Whether an entry of this name is protected wherever it lies. In packages under `node_modules` only what changes
+/// instructions, policy or git is: they are full of editor settings that nothing ever opens.
+pub(crate) fn is_protected(name: &[u8], vendored: bool) -> bool {
+    match name {
+        b".git" | b".holdpoint" | b"AGENTS.md" | b"AGENTS.override.md" | b"CLAUDE.md" => true,
+        // Perhaps a bare repository: `named` looks closer.
+        b"HEAD" => true,
+        [b'.', ..] if !vendored => AT_THE_ROOT.iter().any(|fixed| fixed.as_bytes() == name),
+        _ => false,
+    }
+}
+
+/// Collects what is protected in one workspace.
+pub(crate) struct Guarded {
+    /// Nothing is protected without a writable workspace.
+    workspace: Option<PathBuf>,
+    pub(crate) protected: Vec<Protected>,
+    pub(crate) git_dirs: Vec<PathBuf>,
+    pub(crate) warnings: Vec<String>,
+    /// Git directories and configuration files that were read already.
+    pub(super) seen: HashSet<PathBuf>,
+}
+
+impl Guarded {
+    pub(crate) fn new(workspace: Option<&Path>) -> Guarded {
+        Guarded {
+            workspace: workspace.map(Path::to_path_buf),
+            protected: Vec::new(),
+            git_dirs: Vec::new(),
+            warnings: Vec::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// The fixed names at the root of the workspace.
+    pub(crate) fn root_names(&mut self) {
+        let Some(workspace) = self.workspace.clone() else { return };
+        for name in AT_THE_ROOT {
+            self.keep(&workspace.join(name), StandIn::Directory);
+        }
+        if super::git::is_bare(&workspace) {
+            self.git_dir(&workspace, None);
+        } else {
+            // Without a usable `.git`, and its content is writable, git takes the workspace itself for a bare repository
+            // as soon as there are a `HEAD`, `objects` and `refs` in it, and obeys the `config` beside them.
+            self.keep(&workspace.join("HEAD"), StandIn::Directory);
+        }
+        let git = workspace.join(".git");
+        match kind_at(&git) {
+            Ok(kind) => self.repository(&git, kind),
+            Err(_) => {
+                // Whoever may create `.git` decides what the next `git status` outside runs, a shell prompt's included.
+                self.keep(&git, StandIn::Directory);
+                self.warnings.push(format!(
+                    "{} is no git repository and cannot become one inside: run `git init` outside first if it should be one",
+                    workspace.display()
+                ));
+            }
+        }
+    }
+
+    /// A path the user wants protected; created by nobody when it does not exist.
+    pub(crate) fn literal(&mut self, text: &str) -> Result<(), SurveyError> {
+        let Some(workspace) = self.workspace.clone() else { return Ok(()) };
+        let refuse = |why: &str| SurveyError::Pattern { pattern: text.to_owned(), why: why.to_owned() };
+        if text.is_empty() || text.contains('\0') {
+            return Err(refuse("a path needs at least one character and no NUL"));
+        }
+        if Path::new(text).components().any(|component| component == Component::ParentDir) {
+            return Err(refuse("`..` leaves the workspace"));
+        }
+        let path: PathBuf = workspace.join(text).components().collect();
+        if path == workspace {
+            return Err(refuse("it is the workspace itself; make that read-only instead"));
+        }
+        if path.starts_with(&workspace) {
+            self.keep(&path, StandIn::Directory);
+        } else {
+            // Outside of the workspace only what another writable root shows can change: it must exist to be bound.
+            match kind_at(&path) {
+                Ok(Kind::Symlink) => self.protected.push(Protected::Symlink { path }),
+                Ok(kind) => self.protected.push(Protected::Existing { path, directory: kind == Kind::Directory }),
+                Err(_) => self.warnings.push(format!("{} does not exist and is not in the workspace: not protected", path.display())),
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry the walk met whose name is protected.
+    pub(crate) fn named(&mut self, path: &Path, kind: Kind) {
+        match (path.file_name().and_then(OsStr::to_str), path.parent()) {
+            (Some(".git"), _) => self.repository(path, kind),
+            (Some("HEAD"), Some(parent)) => {
+                if super::git::is_bare(parent) {
+                    self.git_dir(parent, None);
+                }
+            }
+            _ => self.keep(path, StandIn::Directory),
+        }
+    }
+
+    /// Protects `path` by every name that leads there: each symlink on the way is pinned, what it finally leads to is kept
+    /// when it lies in the workspace, and the first part that is missing is reserved.
+    pub(crate) fn keep(&mut self, path: &Path, stand_in: StandIn) {
+        let base = self.areas().find(|area| path.starts_with(area)).map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
+        let Ok(below) = path.strip_prefix(&base) else { return };
+        let mut todo: VecDeque<OsString> = below.iter().map(OsString::from).collect();
+        let mut at = base;
+        let mut symlinks = 0;
+        while let Some(name) = todo.pop_front() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            if name == "." || name == "/" {
+                continue;
+            }
+            let next = at.join(&name);
+            let inside = self.areas().any(|area| next.starts_with(area) && next != *area);
+            match kind_at(&next) {
+                Ok(Kind::Symlink) => {
+                    symlinks += 1;
+                    let Ok(target) = std::fs::read_link(&next) else { return };
+                    if inside {
+                        self.protected.push(Protected::Symlink { path: next });
+                    }
+                    if symlinks > MOST_SYMLINKS {
+                        return;
+                    }
+                    if target.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                    for part in target.iter().rev() {
+                        todo.push_front(part.to_owned());
+                    }
+                }
+                Ok(kind) if todo.is_empty() => {
+                    if inside {
+                        self.protected.push(Protected::Existing { path: next, directory: kind == Kind::Directory });
+                    }
+                    return;
+                }
+                Ok(Kind::Directory) => at = next,
+                Ok(_) => return,
+                Err(Errno::ENOENT) => {
+                    if inside && !todo.iter().any(|part| part == "..") {
+                        let stand_in = if todo.is_empty() { stand_in } else { StandIn::Directory };
+                        self.protected.push(Protected::Absent { path: next, stand_in });
+                    }
+                    return;
+                }
+                Err(errno) => {
+                    self.warnings.push(format!("{} cannot be protected: {}", next.display(), errno.desc()));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The trees whose content can change inside: the workspace and its git directory elsewhere.
+    pub(super) fn areas(&self) -> impl Iterator<Item = &Path> {
+        self.workspace.iter().chain(&self.git_dirs).map(PathBuf::as_path)
+    }
+
+    /// Whether `path` is the root of the workspace.
+    pub(super) fn is_workspace(&self, path: &Path) -> bool {
+        self.workspace.as_deref() == Some(path)
+    }
+}
+
+/// Without what lies in a directory that is kept read-only as a whole.
+pub(crate) fn outermost(mut protected: Vec<Protected>) -> Vec<Protected> {
+    protected.sort_by(|a, b| a.path().cmp(b.path()));
+    protected.dedup_by(|later, earlier| later.path() == earlier.path());
+    let mut kept: Vec<Protected> = Vec::with_capacity(protected.len());
+    let mut whole: Option<PathBuf> = None;
+    for entry in protected {
+        if whole.as_ref().is_some_and(|directory| entry.path().starts_with(directory)) {
+            continue;
+        }
+        if let Protected::Existing { path, directory: true } = &entry {
+            whole = Some(path.clone());
+        }
+        kept.push(entry);
+    }
+    kept
+}

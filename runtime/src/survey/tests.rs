@@ -1,0 +1,444 @@
+//! The survey on real trees.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Protected, Request, StandIn, Survey, SurveyError, survey};
+
+struct Tree {
+    _directory: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Tree {
+    fn new(files: &[&str]) -> Tree {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap().join("w");
+        fs::create_dir(&root).unwrap();
+        let tree = Tree { _directory: directory, root };
+        for file in files {
+            tree.file(file);
+        }
+        tree
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    fn file(&self, relative: &str) -> PathBuf {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, relative).unwrap();
+        path
+    }
+
+    fn link(&self, target: impl AsRef<Path>, relative: &str) {
+        fs::create_dir_all(self.path(relative).parent().unwrap()).unwrap();
+        symlink(target, self.path(relative)).unwrap();
+    }
+
+    fn deny(&self, patterns: &[&str]) -> Survey {
+        self.survey(patterns, &[], false).unwrap()
+    }
+
+    fn guard(&self, protect: &[&str]) -> Survey {
+        self.survey(&[], protect, true).unwrap()
+    }
+
+    fn survey(&self, deny: &[&str], protect: &[&str], writable: bool) -> Result<Survey, SurveyError> {
+        survey(&Request {
+            workspace: Some(&self.root),
+            writable,
+            roots: &[],
+            deny: &strings(deny),
+            protect: &strings(protect),
+        })
+    }
+
+    /// Masks relative to the root; a directory ends in `/`.
+    fn masks(&self, survey: &Survey) -> BTreeSet<String> {
+        let name = |mask: &super::Mask| {
+            let path = mask.path.strip_prefix(&self.root).unwrap_or(&mask.path);
+            format!("{}{}", path.display(), if mask.directory { "/" } else { "" })
+        };
+        survey.masks.iter().map(name).collect()
+    }
+
+    /// Protected paths relative to the root with a mark: `=` existing, `@` symlink, `+` absent directory, `-` absent file.
+    fn protected(&self, survey: &Survey) -> BTreeSet<String> {
+        let name = |entry: &Protected| {
+            let mark = match entry {
+                Protected::Existing { .. } => '=',
+                Protected::Symlink { .. } => '@',
+                Protected::Absent { stand_in: StandIn::Directory, .. } => '+',
+                Protected::Absent { stand_in: StandIn::File(_), .. } => '-',
+            };
+            let path = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
+            format!("{mark}{}", path.display())
+        };
+        survey.protected.iter().map(name).collect()
+    }
+
+    fn pins(&self, survey: &Survey) -> Vec<String> {
+        survey.pins.iter().map(|pin| pin.strip_prefix(&self.root).unwrap_or(pin).display().to_string()).collect()
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+fn set(texts: &[&str]) -> BTreeSet<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+fn git(directory: &Path, arguments: &[&str]) {
+    let output = Command::new("git")
+        .args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
+        .args(arguments)
+        .current_dir(directory)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_patterns_of_the_article_find_everything_at_every_depth() {
+    let deep = "d/".repeat(60) + ".env";
+    let tree = Tree::new(&[
+        ".env", ".env.production", "src/main.rs", "secrets/prod.key", "a/b/secrets/x/y", "config/api_TOKEN.txt",
+        "railway.json", ".railway/config.json", ".hidden/credentials.json", "target/ignored/.env", &deep, "readme",
+    ]);
+    fs::write(tree.path(".gitignore"), "target\n.env\n").unwrap();
+    let survey = tree.deny(&["**/.env*", "**/secrets/**", "**/*token*", "**/*credential*", "**/railway.json", "**/.railway/**"]);
+    let expected = [
+        ".env", ".env.production", "secrets/", "a/b/secrets/", "config/api_TOKEN.txt", "railway.json", ".railway/",
+        ".hidden/credentials.json", "target/ignored/.env", &deep,
+    ];
+    assert_eq!(tree.masks(&survey), set(&expected));
+    assert!(survey.pins.is_empty(), "nothing can be renamed in a read-only workspace");
+    assert!(!survey.directories.iter().any(|path| path.ends_with("secrets")));
+    assert!(survey.directories.contains(&tree.path("target/ignored")));
+}
+
+#[test]
+fn every_name_of_a_denied_file_is_masked() {
+    let tree = Tree::new(&[".env", "secrets/deep/key", "other"]);
+    fs::create_dir(tree.path("data")).unwrap();
+    fs::hard_link(tree.path(".env"), tree.path("data/innocent.txt")).unwrap();
+    fs::hard_link(tree.path("secrets/deep/key"), tree.path("data/also.txt")).unwrap();
+    fs::hard_link(tree.path("other"), tree.path("data/other.txt")).unwrap();
+    let survey = tree.deny(&[".env", "secrets/"]);
+    assert_eq!(tree.masks(&survey), set(&[".env", "data/also.txt", "data/innocent.txt", "secrets/"]));
+}
+
+#[test]
+fn a_hard_link_of_a_file_denied_outside_is_masked_inside() {
+    let tree = Tree::new(&["readme"]);
+    let outside = tree.root.parent().unwrap().join("home/.ssh");
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join("id_rsa"), "key").unwrap();
+    fs::hard_link(outside.join("id_rsa"), tree.path("copy")).unwrap();
+    for pattern in [outside.join("**"), outside.join("id_*"), outside.join("id_rsa")] {
+        let survey = tree.deny(&[pattern.to_str().unwrap()]);
+        assert!(tree.masks(&survey).contains("copy"), "{pattern:?}");
+    }
+}
+
+#[test]
+fn a_symlink_with_a_denied_name_gives_away_nothing() {
+    let tree = Tree::new(&["real/value", "real/key.pem", "store/.keep"]);
+    tree.link("real/value", ".env");
+    tree.link("../store", "x/secrets");
+    tree.link("/nonexistent", ".env.dangling");
+    tree.link("..", "up/secrets");
+    tree.link("loop2", "loop1");
+    tree.link("loop1", "loop2");
+    tree.link(".env.loop", ".env.loop");
+    let survey = tree.survey(&["**/.env*", "**/secrets/**"], &[], true).unwrap();
+    assert_eq!(tree.masks(&survey), set(&["real/value", "store/"]));
+    let protected = tree.protected(&survey);
+    for pinned in ["@.env", "@x/secrets", "@.env.dangling", "@.env.loop", "@up/secrets"] {
+        assert!(protected.contains(pinned), "{pinned} in {protected:?}");
+    }
+    assert!(survey.warnings.iter().any(|warning| warning.contains("up/secrets")), "{:?}", survey.warnings);
+    assert!(!survey.directories.contains(&tree.path("store")));
+}
+
+#[test]
+fn a_path_through_a_symlinked_directory_counts() {
+    let tree = Tree::new(&["real/a.key", "real/a.txt", "real/sub/b.key", "lib/deep/x.pem", "lib/y.pem"]);
+    tree.link("real", "secrets");
+    tree.link("../lib", "src/link");
+    tree.link(".", "lib/again");
+    let survey = tree.deny(&["secrets/*.key", "src/**/*.pem"]);
+    assert_eq!(tree.masks(&survey), set(&["real/a.key", "lib/deep/x.pem", "lib/y.pem"]));
+}
+
+#[test]
+fn traps_in_a_workspace_stop_nothing() {
+    let tree = Tree::new(&["plain"]);
+    for name in [&b".env\nnewline"[..], b".env\xff\xfe", b"-rf", b".env\x1b[31m", b"*", b"$(touch pwned)", &[b'a'; 255]] {
+        fs::write(tree.root.join(OsStr::from_bytes(name)), "x").unwrap();
+    }
+    nix::unistd::mkfifo(&tree.path(".env.pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(tree.path(".env.sock")).unwrap();
+    nix::unistd::mkfifo(&tree.path(".git"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let survey = tree.survey(&["**/.env*"], &[], true).unwrap();
+    assert_eq!(survey.masks.len(), 5);
+    assert!(survey.masks.iter().all(|mask| !mask.directory));
+    assert!(survey.masks.iter().any(|mask| mask.path.as_os_str().as_bytes().ends_with(b".env\xff\xfe")));
+}
+
+#[test]
+fn a_deep_tree_and_a_path_without_end_are_walked_or_hidden() {
+    let tree = Tree::new(&[]);
+    // Deeper than any path can say, made step by step.
+    let build = |name: &str, depth: usize| {
+        let mut at = super::open_directory(&tree.root).unwrap();
+        for _ in 0..depth {
+            use nix::fcntl::{OFlag, openat};
+            nix::sys::stat::mkdirat(&at, name, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            at = openat(&at, name, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty()).unwrap();
+        }
+        let flags = nix::fcntl::OFlag::O_CREAT | nix::fcntl::OFlag::O_WRONLY | nix::fcntl::OFlag::O_CLOEXEC;
+        drop(nix::fcntl::openat(&at, ".env", flags, nix::sys::stat::Mode::S_IRUSR).unwrap());
+    };
+    build("d", 1_800);
+    build(&"n".repeat(250), 40);
+    let survey = tree.deny(&[".env"]);
+    let (files, directories): (Vec<_>, Vec<_>) = survey.masks.iter().partition(|mask| !mask.directory);
+    assert_eq!((files.len(), directories.len()), (1, 1), "{:?}", survey.warnings);
+    assert!(files[0].path.ends_with("d/.env"));
+    assert!(directories[0].path.as_os_str().len() < 4_096);
+    let status = Command::new("rm").arg("-rf").arg(&tree.root).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_directory_nobody_can_list_is_hidden_as_a_whole() {
+    let tree = Tree::new(&["locked/inner/.env", "shut/.env", "shut/sub/x"]);
+    fs::set_permissions(tree.path("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.path("shut"), fs::Permissions::from_mode(0o400)).unwrap();
+    let survey = tree.deny(&[".env"]);
+    fs::set_permissions(tree.path("locked"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(tree.path("shut"), fs::Permissions::from_mode(0o700)).unwrap();
+    let expected = if nix::unistd::geteuid().is_root() {
+        // Root lists everything, so nothing is guessed.
+        set(&["locked/inner/.env", "shut/.env"])
+    } else {
+        set(&["locked/", "shut/"])
+    };
+    assert_eq!(tree.masks(&survey), expected);
+}
+
+#[test]
+fn patterns_with_places_apply_there_only() {
+    let tree = Tree::new(&["a/x.key", "b/x.key", "b/c/x.key", "deep/a/x.key"]);
+    assert_eq!(tree.masks(&tree.deny(&["a/*.key"])), set(&["a/x.key"]));
+    assert_eq!(tree.masks(&tree.deny(&["b/**/*.KEY"])), set(&["b/c/x.key", "b/x.key"]));
+    assert_eq!(tree.masks(&tree.deny(&["{a,b/c}/x.*"])), set(&["a/x.key", "b/c/x.key"]));
+    let absolute = format!("{}/**/a/x.key", tree.root.display());
+    assert_eq!(tree.masks(&tree.deny(&[&absolute])), set(&["a/x.key", "deep/a/x.key"]));
+}
+
+#[test]
+fn what_denies_the_workspace_or_means_nothing_is_an_error_that_names_it() {
+    let tree = Tree::new(&["x"]);
+    for pattern in [tree.root.display().to_string(), format!("{}/**", tree.root.parent().unwrap().display()), "a[".into()] {
+        let error = tree.survey(&[&pattern], &[], false).unwrap_err();
+        assert!(error.to_string().contains(&pattern), "{error}");
+    }
+    let linked = tree.root.parent().unwrap().join("linked");
+    symlink(&tree.root, &linked).unwrap();
+    let request = Request { workspace: Some(&linked), writable: false, roots: &[], deny: &[], protect: &[] };
+    assert!(matches!(survey(&request), Err(SurveyError::Root { .. })));
+}
+
+#[test]
+fn other_roots_are_searched_and_a_denied_single_file_stays_denied() {
+    let tree = Tree::new(&["x"]);
+    let other = tree.root.parent().unwrap().join("other");
+    fs::create_dir_all(other.join("deep")).unwrap();
+    fs::write(other.join("deep/.env"), "x").unwrap();
+    let file = tree.root.parent().unwrap().join(".env.single");
+    fs::write(&file, "x").unwrap();
+    let survey = survey(&Request {
+        workspace: Some(&tree.root),
+        writable: true,
+        roots: &[other.clone(), file.clone()],
+        deny: &strings(&["**/.env*"]),
+        protect: &[],
+    })
+    .unwrap();
+    let paths: Vec<_> = survey.masks.iter().map(|mask| mask.path.clone()).collect();
+    assert_eq!(paths, [file, other.join("deep/.env")]);
+    assert_eq!(survey.pins, [other.join("deep")]);
+}
+
+#[test]
+fn root_names_are_protected_whether_or_not_they_exist() {
+    let tree = Tree::new(&["AGENTS.md", ".codex/config.toml", ".mcp.json"]);
+    tree.link("elsewhere/claude", ".claude");
+    tree.link("other", ".vscode");
+    tree.link("/etc", ".zed");
+    fs::create_dir(tree.path("other")).unwrap();
+    let survey = tree.guard(&[]);
+    let expected = [
+        "=.codex", "=.mcp.json", "=AGENTS.md", "=other", "+.agents", "+.cursor", "+.devcontainer", "+.devcontainer.json",
+        "+.envrc", "+.gemini", "+.git", "+.holdpoint", "+.idea", "+AGENTS.override.md", "+CLAUDE.md", "+HEAD",
+        "@.claude", "@.vscode", "@.zed", "+elsewhere",
+    ];
+    assert_eq!(tree.protected(&survey), set(&expected));
+    assert!(survey.warnings.iter().any(|warning| warning.contains("git init")));
+    let read_only = tree.survey(&[], &[], false).unwrap();
+    assert!(read_only.protected.is_empty());
+}
+
+#[test]
+fn names_below_the_root_are_protected_where_they_exist() {
+    let tree = Tree::new(&[
+        "sub/AGENTS.md", "a/b/.holdpoint/x", "sub/.claude/settings.json", "node_modules/p/.vscode/x", "node_modules/p/CLAUDE.md",
+    ]);
+    let survey = tree.guard(&[]);
+    let protected = tree.protected(&survey);
+    for name in ["=sub/AGENTS.md", "=a/b/.holdpoint", "=sub/.claude", "=node_modules/p/CLAUDE.md"] {
+        assert!(protected.contains(name), "{name} in {protected:?}");
+    }
+    assert!(!protected.contains("=node_modules/p/.vscode"));
+    assert_eq!(tree.pins(&survey), ["a", "a/b", "node_modules", "node_modules/p", "sub"]);
+}
+
+#[test]
+fn a_repository_keeps_what_makes_git_run_programs() {
+    let tree = Tree::new(&["file"]);
+    git(&tree.root, &["init", "-q"]);
+    git(&tree.root, &["config", "core.hooksPath", ".husky/_"]);
+    git(&tree.root, &["config", "include.path", "../tools/git.inc"]);
+    tree.file("tools/git.inc");
+    tree.file("vendor/sub/x");
+    git(&tree.path("vendor/sub"), &["init", "-q"]);
+    fs::remove_dir_all(tree.path("vendor/sub/.git/hooks")).ok();
+    fs::create_dir_all(tree.path("bare.git")).unwrap();
+    git(&tree.path("bare.git"), &["init", "-q", "--bare"]);
+    let survey = tree.guard(&[]);
+    let protected = tree.protected(&survey);
+    for name in [
+        "=.git/hooks", "=.git/config", "-.git/config.worktree", "-.git/commondir", "+.husky", "=tools/git.inc",
+        "+vendor/sub/.git/hooks", "=vendor/sub/.git/config", "-vendor/sub/.git/config.worktree",
+        "-vendor/sub/.git/commondir", "=bare.git/config", "=bare.git/hooks",
+    ] {
+        assert!(protected.contains(name), "{name} in {protected:?}");
+    }
+    assert!(!protected.contains("+.git"));
+    assert_eq!(tree.pins(&survey), [".git", "bare.git", "tools", "vendor", "vendor/sub", "vendor/sub/.git"]);
+    assert!(survey.git_dirs.is_empty());
+}
+
+#[test]
+fn worktrees_and_submodules_inside_are_protected_behind_their_git_file() {
+    let tree = Tree::new(&["file"]);
+    git(&tree.root, &["init", "-q"]);
+    git(&tree.root, &["commit", "-q", "--allow-empty", "-m", "x"]);
+    git(&tree.root, &["worktree", "add", "-q", "wt"]);
+    let origin = tree.root.parent().unwrap().join("origin");
+    fs::create_dir(&origin).unwrap();
+    git(&origin, &["init", "-q"]);
+    git(&origin, &["commit", "-q", "--allow-empty", "-m", "x"]);
+    git(&tree.root, &["submodule", "--quiet", "add", origin.to_str().unwrap(), "lib/deep"]);
+    let protected = tree.protected(&tree.guard(&[]));
+    for name in [
+        "=wt/.git", "=.git/worktrees/wt/commondir", "=.git/worktrees/wt/gitdir", "-.git/worktrees/wt/config.worktree",
+        "=lib/deep/.git", "=.git/modules/lib/deep/config", "=.git/modules/lib/deep/hooks",
+        "-.git/modules/lib/deep/commondir",
+    ] {
+        assert!(protected.contains(name), "{name} in {protected:?}");
+    }
+}
+
+#[test]
+fn the_workspaces_own_git_directory_elsewhere_is_shown_only_when_it_agrees() {
+    let tree = Tree::new(&[]);
+    let main = tree.root.parent().unwrap().join("main");
+    fs::create_dir(&main).unwrap();
+    git(&main, &["init", "-q"]);
+    git(&main, &["commit", "-q", "--allow-empty", "-m", "x"]);
+    fs::remove_dir(&tree.root).unwrap();
+    git(&main, &["worktree", "add", "-q", tree.root.to_str().unwrap()]);
+    let survey = tree.guard(&[]);
+    assert_eq!(survey.git_dirs, [main.join(".git")]);
+    let protected = tree.protected(&survey);
+    let elsewhere = |mark: char, name: &str| format!("{mark}{}", main.join(".git").join(name).display());
+    assert!(protected.contains(&elsewhere('=', "hooks")), "{protected:?}");
+    assert!(protected.contains(&elsewhere('=', "config")));
+    assert!(protected.contains(&elsewhere('=', "worktrees/w/commondir")));
+    assert!(protected.contains("=.git"));
+    assert!(survey.pins.contains(&main.join(".git/worktrees/w")));
+
+    // A `.git` file written by somebody who wants to see another directory.
+    let victim = tree.root.parent().unwrap().join("victim");
+    fs::create_dir(&victim).unwrap();
+    git(&victim, &["init", "-q"]);
+    for target in [victim.join(".git"), PathBuf::from("/etc"), main.join(".git")] {
+        fs::write(tree.path(".git"), format!("gitdir: {}\n", target.display())).unwrap();
+        let survey = tree.guard(&[]);
+        assert!(survey.git_dirs.is_empty(), "{target:?}");
+        assert!(!survey.warnings.is_empty());
+    }
+}
+
+#[test]
+fn paths_the_user_adds_are_kept_existing_or_not() {
+    let tree = Tree::new(&["Makefile", "ci/a.yml", "ci/b.txt"]);
+    let survey = tree.guard(&["Makefile", "not/yet", "ci/*.yml"]);
+    let protected = tree.protected(&survey);
+    for name in ["=Makefile", "+not", "=ci/a.yml"] {
+        assert!(protected.contains(name), "{name} in {protected:?}");
+    }
+    assert!(!protected.contains("=ci/b.txt"));
+    for wrong in ["../x", ".", ""] {
+        assert!(tree.survey(&[], &[wrong], true).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn masks_and_protected_names_are_pinned_and_do_not_repeat() {
+    let tree = Tree::new(&["a/b/.env", "a/secrets/AGENTS.md", ".claude/x/.env", "c/.env"]);
+    let survey = tree.survey(&["**/.env", "**/secrets/**"], &["a/secrets/AGENTS.md"], true).unwrap();
+    assert_eq!(tree.masks(&survey), set(&["a/b/.env", "a/secrets/", ".claude/x/.env", "c/.env"]));
+    assert_eq!(tree.pins(&survey), ["a", "a/b", "c"], "nothing in the read-only `.claude` needs a pin");
+    assert!(!tree.protected(&survey).contains("=a/secrets/AGENTS.md"));
+}
+
+#[test]
+fn a_tracked_secret_is_called_out() {
+    let tree = Tree::new(&[".env", "src/token.txt", "src/main.rs"]);
+    git(&tree.root, &["init", "-q"]);
+    for version in ["2", "4"] {
+        git(&tree.root, &["update-index", "--index-version", version]);
+        git(&tree.root, &["add", "-f", "."]);
+        let survey = tree.deny(&["**/*token*", "**/.env"]);
+        let warning = survey.warnings.iter().find(|warning| warning.contains("tracked by git")).unwrap();
+        assert!(warning.contains(".env") && warning.contains("src/token.txt") && !warning.contains("main.rs"), "{warning}");
+    }
+    assert!(!tree.deny(&["**/nothing"]).warnings.iter().any(|warning| warning.contains("tracked")));
+}
+
+#[test]
+fn branch_names_are_no_files_of_the_user() {
+    let tree = Tree::new(&["x"]);
+    git(&tree.root, &["init", "-q"]);
+    git(&tree.root, &["commit", "-q", "--allow-empty", "-m", "x"]);
+    git(&tree.root, &["branch", "fix-token"]);
+    tree.file(".git/token-store");
+    let survey = tree.deny(&["**/*token*"]);
+    assert_eq!(tree.masks(&survey), set(&[".git/token-store"]));
+}
