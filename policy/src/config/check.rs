@@ -1,8 +1,8 @@
 //! What serde cannot see: words that need a nearest word, patterns that cannot be enforced, promises that are not kept yet.
 
 use super::shape::{FileShape, LimitsShape, RuleShape};
-use super::{Config, ConfigError, Mistake};
-use crate::mode::list;
+use super::{Config, ConfigError, Mistake, Place};
+use crate::mode::{SandboxMode, list};
 use crate::paths;
 use crate::rules::Rule;
 use std::ops::Range;
@@ -13,16 +13,17 @@ use toml::Spanned;
 const PROFILE_ONLY: [&str; 6] = ["model", "extends", "readable_paths", "writable_paths", "env", "network"];
 
 /// Turns an error of the TOML reader into ours.
-pub(super) fn explain_toml(error: &toml::de::Error, origin: &str, source: &Arc<str>) -> ConfigError {
+pub(super) fn explain_toml(error: &toml::de::Error, origin: &str, source: &Arc<str>, place: Place) -> ConfigError {
     let span = error.span().unwrap_or(0..0);
     let at = |mistake, message: String| ConfigError::at(mistake, origin, source, span.clone(), message);
     let message = error.message();
     if let Some((key, known)) = expected(message, "unknown field ") {
         let shown = at(Mistake::UnknownKey, format!("unknown key `{key}`"));
         let at_top = known.contains(&"profile");
-        return match PROFILE_ONLY.contains(&key) && at_top {
-            true => shown.suggest(format!("`{key}` belongs in a `[profile.NAME]` table")),
-            false => shown.suggest_among(key, &known),
+        return match (PROFILE_ONLY.contains(&key) && at_top, place) {
+            (true, Place::File) => shown.suggest(format!("`{key}` belongs in a `[profile.NAME]` table")),
+            (true, Place::Block) => shown.suggest("a block in AGENTS.md can only tighten, which this key cannot"),
+            (false, _) => shown.suggest_among(key, &known),
         };
     }
     if let Some((word, known)) = expected(message, "unknown variant ") {
@@ -88,6 +89,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 
 fn everywhere(config: &Config) -> Result<(), ConfigError> {
     let shape = &config.shape;
+    if let Some(mode) = shape.sandbox.as_ref().filter(|mode| *mode.get_ref() == SandboxMode::None) {
+        let message = "`none` outside a profile would hold for every profile";
+        return Err(config
+            .error(Mistake::BadValue, mode.span(), message)
+            .suggest("write it in the one `[profile.NAME]` that is for a disposable machine"));
+    }
     globs(config, &shape.deny_read_paths)?;
     inside(config, &shape.protect_paths)?;
     outside(config, &shape.exec_deny_paths)?;

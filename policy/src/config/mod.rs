@@ -8,8 +8,10 @@ mod schema;
 pub(crate) mod shape;
 mod units;
 
+pub(crate) use check::compile_rule;
 pub use error::{ConfigError, Mistake};
 pub(crate) use error::{line_column, visible};
+pub(crate) use nearest::nearest;
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use units::{Size, Time};
@@ -30,6 +32,15 @@ impl Origin {
     pub fn file(name: impl Into<String>) -> Origin {
         Origin { name: name.into() }
     }
+}
+
+/// What kind of text the TOML stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A file of its own.
+    File,
+    /// A block in `AGENTS.md`.
+    Block,
 }
 
 /// One configuration text that was read and is well formed. What it means is decided by [`crate::layer::compile`].
@@ -57,7 +68,7 @@ impl Config {
     /// assert_eq!(error.to_string(), "config.toml:2:19: unknown word `full-atuo` (did you mean `full-auto`?)");
     /// ```
     pub fn parse(text: &str, origin: &Origin) -> Result<Config, ConfigError> {
-        Config::parse_masked(text, text, origin)
+        Config::read(text, text, origin, Place::File)
     }
 
     /// Reads a file's bytes, which must be UTF-8.
@@ -78,10 +89,10 @@ impl Config {
     }
 
     /// Reads `toml`, a text of the same length as `shown` in which what is not ours is blank; errors show `shown`.
-    pub(crate) fn parse_masked(toml: &str, shown: &str, origin: &Origin) -> Result<Config, ConfigError> {
+    pub(crate) fn read(toml: &str, shown: &str, origin: &Origin, place: Place) -> Result<Config, ConfigError> {
         let source: Arc<str> = shown.into();
         let shape: FileShape =
-            toml::from_str(toml).map_err(|error| check::explain_toml(&error, &origin.name, &source))?;
+            toml::from_str(toml).map_err(|error| check::explain_toml(&error, &origin.name, &source, place))?;
         let config = Config { origin: origin.name.clone(), source, shape };
         check::check(&config)?;
         Ok(config)

@@ -13,15 +13,23 @@ pub(crate) fn nearest<'a, S: AsRef<str>>(word: &str, known: &'a [S]) -> Option<&
             let other = fold(candidate);
             let far = distance(&folded, &other);
             let inside = min(folded.len(), other.len()) >= 4 && (folded.contains(&other) || other.contains(&folded));
-            (far <= allowed || inside).then_some((far, candidate))
+            // Of two equally far, the one that was abbreviated.
+            let short_for = abbreviates(&folded, &other);
+            (far <= allowed || inside).then_some((far, !short_for, candidate))
         })
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, candidate)| candidate)
+        .min_by_key(|(far, other, _)| (*far, *other))
+        .map(|(_, _, candidate)| candidate)
 }
 
 /// Case and the choice of `-`, `_` and blank do not make words differ.
 fn fold(word: &str) -> String {
     word.trim().to_lowercase().chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect()
+}
+
+/// Whether all letters of `short` stand in `long`, in this order.
+fn abbreviates(short: &str, long: &str) -> bool {
+    let mut letters = long.chars();
+    short.chars().all(|c| letters.any(|letter| letter == c))
 }
 
 /// Edits (insert, delete, replace, swap two neighbours) between two words; bounded work for absurd lengths.

@@ -1,0 +1,229 @@
+//! A policy in the making: values are set first, then only tightened.
+
+use crate::config::Config;
+use crate::config::shape::{CatalogShape, LimitsShape, ProfileShape};
+use crate::environment::INHERITED;
+use crate::mode::{ApprovalMode, SandboxMode};
+use crate::paths;
+use crate::policy::{CatalogVerdicts, Limits, Policy, Sourced, Warning};
+use crate::verdict::Verdict;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+pub(super) struct Draft {
+    policy: Policy,
+}
+
+impl Draft {
+    /// What holds when nobody wrote anything.
+    pub(super) fn built_in() -> Draft {
+        let policy = Policy {
+            profile: String::new(),
+            model: None,
+            sandbox: Sourced::built_in(SandboxMode::WorkspaceWrite),
+            approval: Sourced::built_in(ApprovalMode::Suggest),
+            deny_read: Vec::new(),
+            protect: Vec::new(),
+            readable: Vec::new(),
+            writable: Vec::new(),
+            env_inherit: INHERITED.iter().map(|name| Sourced::built_in((*name).to_owned())).collect(),
+            env_set: BTreeMap::new(),
+            exec_deny: Vec::new(),
+            limits: Limits::default(),
+            catalog: CatalogVerdicts {
+                destructive: Sourced::built_in(Verdict::Ask),
+                system: Sourced::built_in(Verdict::Ask),
+                credentials: Sourced::built_in(Verdict::Ask),
+                outward: Sourced::built_in(Verdict::Allow),
+                unreadable: Sourced::built_in(Verdict::Ask),
+            },
+            rules: Vec::new(),
+            hooks: Vec::new(),
+            warnings: Vec::new(),
+        };
+        Draft { policy }
+    }
+
+    /// Sets what a profile of the machine or the person says; lists add up.
+    pub(super) fn set(&mut self, config: &Config, shape: &ProfileShape) {
+        let policy = &mut self.policy;
+        if let Some(model) = &shape.model {
+            policy.model = Some(sourced(config, model, Clone::clone));
+        }
+        if let Some(mode) = &shape.sandbox {
+            policy.sandbox = sourced(config, mode, |mode| *mode);
+        }
+        if let Some(mode) = &shape.approval_policy {
+            policy.approval = sourced(config, mode, |mode| *mode);
+        }
+        extend(&mut policy.deny_read, config, &shape.deny_read_paths, |glob| paths::normalize(glob));
+        extend(&mut policy.protect, config, &shape.protect_paths, |path| paths::tidy(path));
+        extend(&mut policy.readable, config, &shape.readable_paths, |path| paths::tidy(path));
+        extend(&mut policy.writable, config, &shape.writable_paths, |path| paths::tidy(path));
+        extend(&mut policy.exec_deny, config, &shape.exec_deny_paths, |path| paths::tidy(path));
+        extend(&mut policy.env_inherit, config, &shape.env.inherit, Clone::clone);
+        for (name, value) in &shape.env.set {
+            policy.env_set.insert(name.get_ref().clone(), sourced(config, value, Clone::clone));
+        }
+        limits(&mut policy.limits, config, &shape.limits, |_, _| true);
+        catalog(&mut policy.catalog, config, &shape.catalog, |_, _| true);
+    }
+
+    pub(super) fn set_sandbox(&mut self, mode: Sourced<SandboxMode>) {
+        self.policy.sandbox = mode;
+    }
+
+    pub(super) fn set_approval(&mut self, mode: Sourced<ApprovalMode>) {
+        self.policy.approval = mode;
+    }
+
+    pub(super) fn deny_read(&mut self, glob: Sourced<String>) {
+        push(&mut self.policy.deny_read, glob);
+    }
+
+    /// Tightens by the keys that stand outside a profile.
+    pub(super) fn tighten_everywhere(&mut self, config: &Config) {
+        let shape = &config.shape;
+        self.modes(config, shape.sandbox.as_ref(), shape.approval_policy.as_ref(), "outside a profile");
+        self.lists(config, &shape.deny_read_paths, &shape.protect_paths, &shape.exec_deny_paths);
+        self.bounds(config, &shape.limits, &shape.catalog);
+    }
+
+    /// Tightens by a profile in the project's own file.
+    pub(super) fn tighten_profile(&mut self, config: &Config, shape: &ProfileShape) {
+        if let (None, Some(model)) = (&self.policy.model, &shape.model) {
+            self.policy.model = Some(sourced(config, model, Clone::clone));
+        }
+        self.modes(config, shape.sandbox.as_ref(), shape.approval_policy.as_ref(), "in a project's own file");
+        self.lists(config, &shape.deny_read_paths, &shape.protect_paths, &shape.exec_deny_paths);
+        self.bounds(config, &shape.limits, &shape.catalog);
+    }
+
+    fn modes(
+        &mut self,
+        config: &Config,
+        sandbox: Option<&Spanned<SandboxMode>>,
+        approval: Option<&Spanned<ApprovalMode>>,
+        place: &str,
+    ) {
+        let policy = &mut self.policy;
+        if let Some(mode) = sandbox {
+            let asked = sourced(config, mode, |mode| *mode);
+            policy.warnings.extend(tighten(&mut policy.sandbox, asked, "sandbox", place));
+        }
+        if let Some(mode) = approval {
+            let asked = sourced(config, mode, |mode| *mode);
+            policy.warnings.extend(tighten(&mut policy.approval, asked, "approval_policy", place));
+        }
+    }
+
+    fn lists(
+        &mut self,
+        config: &Config,
+        deny_read: &[Spanned<String>],
+        protect: &[Spanned<String>],
+        exec_deny: &[Spanned<String>],
+    ) {
+        extend(&mut self.policy.deny_read, config, deny_read, |glob| paths::normalize(glob));
+        extend(&mut self.policy.protect, config, protect, |path| paths::tidy(path));
+        extend(&mut self.policy.exec_deny, config, exec_deny, |path| paths::tidy(path));
+    }
+
+    fn bounds(&mut self, config: &Config, shape: &LimitsShape, known: &CatalogShape) {
+        limits(&mut self.policy.limits, config, shape, |held, asked| asked < held);
+        catalog(&mut self.policy.catalog, config, known, |held, asked| asked > held);
+    }
+
+    pub(super) fn finish(mut self, profile: &str) -> Policy {
+        profile.clone_into(&mut self.policy.profile);
+        self.policy
+    }
+}
+
+/// Takes what is asked when it is stricter; says so when it would be looser, for the person may have meant to loosen.
+fn tighten<T: Copy + Ord + std::fmt::Display>(
+    held: &mut Sourced<T>,
+    asked: Sourced<T>,
+    key: &str,
+    place: &str,
+) -> Option<Warning> {
+    if asked.value > held.value {
+        *held = asked;
+        return None;
+    }
+    (asked.value < held.value).then(|| Warning {
+        text: format!(
+            "`{key} = \"{}\"` {place} can only tighten: `{}` holds ({})",
+            asked.value, held.value, held.origin
+        ),
+        origin: asked.origin,
+    })
+}
+
+fn sourced<T, U>(config: &Config, value: &Spanned<T>, convert: impl Fn(&T) -> U) -> Sourced<U> {
+    Sourced::new(convert(value.get_ref()), config.source_of(value.span()))
+}
+
+fn extend(
+    list: &mut Vec<Sourced<String>>,
+    config: &Config,
+    words: &[Spanned<String>],
+    convert: impl Fn(&String) -> String,
+) {
+    for word in words {
+        push(list, sourced(config, word, &convert));
+    }
+}
+
+/// The first who said it stays its origin.
+fn push(list: &mut Vec<Sourced<String>>, word: Sourced<String>) {
+    if !list.iter().any(|known| known.value == word.value) {
+        list.push(word);
+    }
+}
+
+/// Replaces a bound when there is none yet or `takes(held, asked)`.
+fn bound<T: Copy, U: Copy>(
+    held: &mut Option<Sourced<U>>,
+    config: &Config,
+    asked: Option<&Spanned<T>>,
+    convert: impl Fn(T) -> U,
+    takes: impl Fn(U, U) -> bool,
+) {
+    let Some(asked) = asked.map(|value| sourced(config, value, |value| convert(*value))) else { return };
+    if held.as_ref().is_none_or(|held| takes(held.value, asked.value)) {
+        *held = Some(asked);
+    }
+}
+
+fn limits(held: &mut Limits, config: &Config, shape: &LimitsShape, takes: impl Fn(u128, u128) -> bool) {
+    let numbers = |held: u64, asked: u64| takes(held.into(), asked.into());
+    bound(&mut held.memory, config, shape.memory.as_ref(), |size| size.0, numbers);
+    bound(&mut held.pids, config, shape.pids.as_ref(), |count| count, numbers);
+    bound(&mut held.tmp, config, shape.tmp.as_ref(), |size| size.0, numbers);
+    bound(&mut held.open_files, config, shape.open_files.as_ref(), |count| count, numbers);
+    let times = |held: std::time::Duration, asked: std::time::Duration| takes(held.as_nanos(), asked.as_nanos());
+    bound(&mut held.wall_time, config, shape.wall_time.as_ref(), |time| time.0, times);
+    bound(&mut held.cpu_time, config, shape.cpu_time.as_ref(), |time| time.0, times);
+}
+
+fn catalog(
+    held: &mut CatalogVerdicts,
+    config: &Config,
+    shape: &CatalogShape,
+    takes: impl Fn(Verdict, Verdict) -> bool,
+) {
+    for (held, asked) in [
+        (&mut held.destructive, &shape.destructive),
+        (&mut held.system, &shape.system),
+        (&mut held.credentials, &shape.credentials),
+        (&mut held.outward, &shape.outward),
+        (&mut held.unreadable, &shape.unreadable),
+    ] {
+        if let Some(asked) = asked
+            && takes(held.value, *asked.get_ref())
+        {
+            *held = sourced(config, asked, |verdict| *verdict);
+        }
+    }
+}
