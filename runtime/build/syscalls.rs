@@ -1,0 +1,81 @@
+//! Which system calls no sandboxed process may make, as data. Compiled to BPF when the crate is built, so a launch pays
+//! nothing for it. The same list holds in every mode: it closes kernel surface and ways around the mount view, it is
+//! not what confines files or the network (namespaces, mounts and Landlock do that). `ptrace` is deliberately absent:
+//! the pid namespace keeps outsiders out of reach and debuggers must work inside.
+
+/// Refused with EPERM, whatever the arguments.
+pub const REFUSED: &[(&str, i64)] = &[
+    // New mounts would undo the masks; without capabilities they fail anyway, this is the second wall.
+    ("mount", libc::SYS_mount),
+    ("umount2", libc::SYS_umount2),
+    ("pivot_root", libc::SYS_pivot_root),
+    ("chroot", libc::SYS_chroot),
+    ("open_tree", libc::SYS_open_tree),
+    ("move_mount", libc::SYS_move_mount),
+    ("fsopen", libc::SYS_fsopen),
+    ("fsconfig", libc::SYS_fsconfig),
+    ("fsmount", libc::SYS_fsmount),
+    ("fspick", libc::SYS_fspick),
+    ("mount_setattr", libc::SYS_mount_setattr),
+    ("open_tree_attr", 467),
+    // Joining somebody else's namespace.
+    ("setns", libc::SYS_setns),
+    // Keyrings are not namespaced.
+    ("keyctl", libc::SYS_keyctl),
+    ("add_key", libc::SYS_add_key),
+    ("request_key", libc::SYS_request_key),
+    // Reaching files by handle passes the mount view (CVE class "shocker").
+    ("open_by_handle_at", libc::SYS_open_by_handle_at),
+    // Large kernel surface that builds and tests do not need.
+    ("bpf", libc::SYS_bpf),
+    ("perf_event_open", libc::SYS_perf_event_open),
+    ("userfaultfd", libc::SYS_userfaultfd),
+    // The machine itself.
+    ("kexec_load", libc::SYS_kexec_load),
+    ("kexec_file_load", libc::SYS_kexec_file_load),
+    ("init_module", libc::SYS_init_module),
+    ("finit_module", libc::SYS_finit_module),
+    ("delete_module", libc::SYS_delete_module),
+    ("reboot", libc::SYS_reboot),
+    ("swapon", libc::SYS_swapon),
+    ("swapoff", libc::SYS_swapoff),
+    ("acct", libc::SYS_acct),
+    ("quotactl", libc::SYS_quotactl),
+    ("syslog", libc::SYS_syslog),
+    ("settimeofday", libc::SYS_settimeofday),
+    ("clock_settime", libc::SYS_clock_settime),
+    ("vhangup", libc::SYS_vhangup),
+    ("kcmp", libc::SYS_kcmp),
+    #[cfg(target_arch = "x86_64")]
+    ("iopl", libc::SYS_iopl),
+    #[cfg(target_arch = "x86_64")]
+    ("ioperm", libc::SYS_ioperm),
+];
+
+/// Answered with ENOSYS so that programs take their older path: `clone3` hides its flags from a filter in memory, and
+/// io_uring performs calls that no filter sees.
+pub const ABSENT: &[(&str, i64)] = &[
+    ("clone3", libc::SYS_clone3),
+    ("io_uring_setup", libc::SYS_io_uring_setup),
+    ("io_uring_enter", libc::SYS_io_uring_enter),
+    ("io_uring_register", libc::SYS_io_uring_register),
+];
+
+/// Namespace flags that neither `clone` nor `unshare` may carry.
+pub const NAMESPACE_FLAGS: &[i32] = &[
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+    0x80, // CLONE_NEWTIME
+];
+
+/// Terminal requests that push input into the terminal (CVE-2017-5226, CVE-2023-28339). Compared on the low 32 bits:
+/// the kernel ignores the rest (CVE-2019-10063).
+pub const TERMINAL_REQUESTS: &[u64] = &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
+
+/// The only socket families there are; AF_NETLINK only with NETLINK_ROUTE.
+pub const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];

@@ -1,0 +1,225 @@
+//! What a caller asks of a sandbox, turned into a plan.
+
+use crate::{
+    enforced::Protection,
+    error::{Error, Result},
+    plan::{Access, Kept, Limits, Masked, Mount, Net, Plan},
+    sandbox::Sandbox,
+    survey::{self, Protected, StandIn},
+    view,
+};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Describes a sandbox; made by [`Sandbox::builder`]. Paths are host paths and stand at the same place inside; they are
+/// resolved when the plan is made.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    system: bool,
+    workspace: Option<(PathBuf, Access)>,
+    binds: Vec<(PathBuf, Access)>,
+    home: Option<PathBuf>,
+    deny_read: Vec<String>,
+    protect: Vec<String>,
+    exec_deny: Vec<PathBuf>,
+    hostname: Option<String>,
+    net: Net,
+    limits: Limits,
+    allow_missing: BTreeSet<Protection>,
+}
+
+impl Builder {
+    /// Shows the system directories (`/usr`, `/etc`, `/opt`, … where they exist) read-only. Run as root, what of `/etc`
+    /// strangers cannot read is masked.
+    pub fn system(&mut self) -> &mut Self {
+        self.system = true;
+        self
+    }
+
+    /// The directory under work. Relative patterns start here; when it is writable, protected names in it are not.
+    pub fn workspace(&mut self, path: impl Into<PathBuf>, access: Access) -> &mut Self {
+        self.workspace = Some((path.into(), access));
+        self
+    }
+
+    /// Shows a file or directory read-only.
+    pub fn read_only(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.binds.push((path.into(), Access::ReadOnly));
+        self
+    }
+
+    /// Shows a file or directory, writable.
+    pub fn read_write(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.binds.push((path.into(), Access::ReadWrite));
+        self
+    }
+
+    /// Makes `path` a private, empty directory that ends with the sandbox: a home that holds nothing of the real one.
+    pub fn home(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.home = Some(path.into());
+        self
+    }
+
+    /// Hides what matches: unreadable, unlistable, not to be renamed, replaced or linked. Existing files by a mask each,
+    /// hard links to them as well, files that appear later as soon as they do.
+    pub fn deny_read(&mut self, pattern: impl Into<String>) -> &mut Self {
+        self.deny_read.push(pattern.into());
+        self
+    }
+
+    /// Makes a name read-only beside the built-in protected ones: relative to the workspace or absolute.
+    pub fn protect(&mut self, pattern: impl Into<String>) -> &mut Self {
+        self.protect.push(pattern.into());
+        self
+    }
+
+    /// Forbids executing a file, or anything below a directory, of the view.
+    pub fn exec_deny(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.exec_deny.push(path.into());
+        self
+    }
+
+    /// The host name inside; `holdpoint` by default.
+    pub fn hostname(&mut self, name: impl Into<String>) -> &mut Self {
+        self.hostname = Some(name.into());
+        self
+    }
+
+    /// The network; none by default.
+    pub fn net(&mut self, net: Net) -> &mut Self {
+        self.net = net;
+        self
+    }
+
+    /// Bounds; none by default.
+    pub fn limits(&mut self, limits: Limits) -> &mut Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Lets the sandbox start where this protection cannot be had; the report then says so.
+    pub fn allow_missing(&mut self, protection: Protection) -> &mut Self {
+        self.allow_missing.insert(protection);
+        self
+    }
+
+    /// Looks at the host and decides everything. Starts nothing and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for a path that is not there, is not absolute or cannot be shown, or a pattern that cannot be enforced.
+    pub fn plan(&self) -> Result<Plan> {
+        let mut view = if self.system { view::system() } else { Vec::new() };
+        let workspace =
+            self.workspace.as_ref().map(|(path, access)| Ok((resolve("workspace", path)?, *access))).transpose()?;
+        let mut extra = Vec::new();
+        for (path, access) in &self.binds {
+            extra.push((resolve("visible path", path)?, *access));
+        }
+        view.extend(self.home.iter().map(|path| Mount::Private { path: path.clone() }));
+        for (path, access) in workspace.iter().chain(&extra) {
+            view.push(Mount::Bind { path: path.clone(), access: *access });
+        }
+        view.sort_by_key(|mount| mount.path().components().count());
+        view.dedup_by(|later, first| later == first);
+        let roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
+        let found = self.survey(workspace.as_ref(), &roots)?;
+        let mut masks: Vec<Masked> =
+            found.masks.into_iter().map(|mask| Masked { path: mask.path, directory: mask.directory }).collect();
+        if self.system {
+            masks.extend(view::private_settings());
+        }
+        for git_directory in found.git_dirs {
+            view.push(Mount::Bind {
+                path: git_directory,
+                access: workspace.as_ref().map_or(Access::ReadOnly, |(_, access)| *access),
+            });
+        }
+        let exec_deny = self.exec_deny.iter().map(|path| resolve("exec_deny path", path)).collect::<Result<_>>()?;
+        Ok(Plan {
+            view,
+            workspace: workspace.map(|(path, _)| path),
+            masks,
+            kept: found.protected.into_iter().map(kept).collect(),
+            pins: found.pins,
+            deny_read: self.deny_read.clone(),
+            protect: self.protect.clone(),
+            exec_deny,
+            watched: found.directories,
+            roots,
+            hostname: self.hostname.clone().unwrap_or_else(|| "holdpoint".into()),
+            net: self.net,
+            limits: self.limits.clone(),
+            allow_missing: self.allow_missing.clone(),
+            warnings: found.warnings,
+        })
+    }
+
+    fn survey(&self, workspace: Option<&(PathBuf, Access)>, roots: &[PathBuf]) -> Result<survey::Survey> {
+        let request = survey::Request {
+            workspace: workspace.map(|(path, _)| path.as_path()),
+            writable: workspace.is_some_and(|(_, access)| *access == Access::ReadWrite),
+            roots,
+            deny: &self.deny_read,
+            protect: &self.protect,
+        };
+        survey::survey(&request).map_err(|error| Error::Plan {
+            what: "workspace",
+            path: workspace.map(|(path, _)| path.clone()).unwrap_or_default(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Makes the plan and starts the sandbox. When the workspace changes between the two, both are done again.
+    ///
+    /// # Errors
+    /// As [`Builder::plan`] and [`Sandbox::start`].
+    pub fn start(&self) -> Result<Sandbox> {
+        const ATTEMPTS: usize = 4;
+        let mut attempt = 1;
+        loop {
+            match Sandbox::start(self.plan()?) {
+                Err(Error::Setup { source, .. })
+                    if attempt < ATTEMPTS
+                        && matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ESTALE | libc::ENOTDIR)) =>
+                {
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+fn kept(protected: Protected) -> Kept {
+    match protected {
+        Protected::Existing { path, .. } => Kept::Existing { path },
+        Protected::Symlink { path } => Kept::Symlink { path },
+        Protected::Absent { path, stand_in } => {
+            let content = match stand_in {
+                StandIn::Directory => None,
+                StandIn::File(content) => Some(content.into()),
+            };
+            Kept::Absent { path, content }
+        }
+    }
+}
+
+/// The real place of a path that a caller names. `/` itself, `/proc`, `/dev` and `/tmp` are made new and cannot be shown.
+fn resolve(what: &'static str, path: &Path) -> Result<PathBuf> {
+    let wrong = |why: String| Error::Plan { what, path: path.to_owned(), why };
+    if !path.is_absolute() {
+        return Err(wrong("must be absolute; give the full path".into()));
+    }
+    let resolved = fs::canonicalize(path).map_err(|error| wrong(error.to_string()))?;
+    let reserved = ["/", "/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/run", "/var", "/home"];
+    if reserved.iter().any(|reserved| resolved == Path::new(reserved))
+        || resolved.starts_with("/proc")
+        || resolved.starts_with("/sys")
+    {
+        return Err(wrong("cannot be shown inside; choose a directory below it".into()));
+    }
+    Ok(resolved)
+}

@@ -1,0 +1,257 @@
+//! One command to be run in a living sandbox, described as with [`std::process::Command`].
+
+use crate::{
+    child::{Child, Output},
+    error::{Error, Result},
+    executable,
+    sandbox::Sandbox,
+    socket,
+    stdio::{Kind, Stdio},
+    sys::wire::{
+        FAILED, Image, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_TERMINAL, STARTED, TERMINAL,
+    },
+};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt, io,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+
+/// A command for one [`Sandbox`]; made by [`Sandbox::command`].
+///
+/// Unlike [`std::process::Command`] the environment begins empty: name what the command may know. The working directory
+/// is the workspace, or `/` without one. A program without a slash is looked up in the command's own `PATH`, inside.
+pub struct Command<'sandbox> {
+    sandbox: &'sandbox Sandbox,
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: BTreeMap<OsString, OsString>,
+    directory: Option<PathBuf>,
+    streams: [Option<Stdio>; 3],
+    terminal: Option<Size>,
+}
+
+/// Rows and columns.
+type Size = (u16, u16);
+
+/// Where a program without a slash is looked up when the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entry(&self.program).entries(&self.arguments).finish()
+    }
+}
+
+impl<'sandbox> Command<'sandbox> {
+    pub(crate) fn new(sandbox: &'sandbox Sandbox, program: &OsStr) -> Self {
+        Self {
+            sandbox,
+            program: program.to_owned(),
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            directory: None,
+            streams: [None, None, None],
+            terminal: None,
+        }
+    }
+
+    /// Adds one argument.
+    pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(&mut self, arguments: impl IntoIterator<Item = S>) -> &mut Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets one variable.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        self.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Sets variables.
+    pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(&mut self, variables: impl IntoIterator<Item = (N, V)>) -> &mut Self {
+        for (name, value) in variables {
+            self.env(name, value);
+        }
+        self
+    }
+
+    /// Forgets every variable set so far.
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.environment.clear();
+        self
+    }
+
+    /// Sets the working directory: a path inside.
+    pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Self {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Sets standard input; inherited by default with [`spawn`](Self::spawn), nothing with [`output`](Self::output).
+    pub fn stdin(&mut self, stream: impl Into<Stdio>) -> &mut Self {
+        self.streams[0] = Some(stream.into());
+        self
+    }
+
+    /// Sets standard output.
+    pub fn stdout(&mut self, stream: impl Into<Stdio>) -> &mut Self {
+        self.streams[1] = Some(stream.into());
+        self
+    }
+
+    /// Sets standard error.
+    pub fn stderr(&mut self, stream: impl Into<Stdio>) -> &mut Self {
+        self.streams[2] = Some(stream.into());
+        self
+    }
+
+    /// Gives the command a terminal of its own with `rows` × `columns` characters, made inside the sandbox; it becomes the
+    /// controlling terminal and stands for every stream that was not set. Its master side is in
+    /// [`Child::terminal`](crate::Child::terminal).
+    pub fn terminal(&mut self, rows: u16, columns: u16) -> &mut Self {
+        self.terminal = Some((rows, columns));
+        self
+    }
+
+    /// Starts the command.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`] when the program or the directory is not there or may not be used (the `source` is what
+    /// `execve(2)` or `chdir(2)` answered), [`Error::Ended`] when the sandbox is no more.
+    pub fn spawn(&mut self) -> Result<Child> {
+        self.start(Kind::Inherit, Kind::Inherit)
+    }
+
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn status(&mut self) -> Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+
+    /// Runs the command to its end and collects what it printed.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn output(&mut self) -> Result<Output> {
+        self.start(Kind::Null, Kind::Piped)?.wait_with_output()
+    }
+
+    fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
+        let image = executable::memory_file(&self.image()?)?;
+        let (ours, theirs) = socket::pair()?;
+        let mut flags = 0;
+        let mut inside: Vec<OwnedFd> = Vec::with_capacity(3);
+        let mut outside = [None, None, None];
+        for index in 0..3 {
+            let kind = match (&self.streams[index], self.terminal) {
+                (Some(stream), _) => &stream.0,
+                (None, Some(_)) => {
+                    flags |= TERMINAL << index;
+                    &Kind::Null
+                }
+                (None, None) if index == 0 => &input,
+                (None, None) => &output,
+            };
+            let ends = kind.open(index)?;
+            inside.push(ends.inside);
+            outside[index] = ends.outside;
+        }
+        let (rows, columns) = self.terminal.unwrap_or_default();
+        let length = nix::sys::stat::fstat(&image).map_err(Error::errno("measure the command"))?.st_size;
+        let id = self.sandbox.next_id();
+        let request = Request { op: RUN, id, length: length.unsigned_abs(), flags, value: 0, rows, columns };
+        let mut fds = vec![image.as_raw_fd(), theirs.as_raw_fd()];
+        fds.extend(inside.iter().map(AsRawFd::as_raw_fd));
+        self.sandbox.send(&request, &fds)?;
+        drop((theirs, inside, image));
+        self.await_start(id, ours, outside)
+    }
+
+    fn await_start(&self, id: u32, reply: OwnedFd, outside: [Option<OwnedFd>; 3]) -> Result<Child> {
+        match socket::receive(reply.as_fd(), true)? {
+            Some((Reply { kind: STARTED, value, .. }, mut fds)) if !fds.is_empty() => {
+                let pidfd = fds.remove(0);
+                Ok(Child::new(self.sandbox.control(), id, value, pidfd, reply, outside, fds.pop()))
+            }
+            Some((Reply { kind: FAILED, value, stage }, _)) => Err(self.failed(value, stage)),
+            _ => Err(Error::Ended { why: self.sandbox.why_ended() }),
+        }
+    }
+
+    fn failed(&self, errno: i32, stage: u32) -> Error {
+        let source = io::Error::from_raw_os_error(errno);
+        let (program, stage) = match stage {
+            STAGE_DIRECTORY => (self.working_directory(), "enter"),
+            STAGE_EXECUTE => (self.program.clone().into(), "execute"),
+            STAGE_TERMINAL => (self.program.clone().into(), "make a terminal for"),
+            _ => (self.program.clone().into(), "find room for"),
+        };
+        Error::Spawn { program, stage, source }
+    }
+
+    fn working_directory(&self) -> PathBuf {
+        let workspace = || self.sandbox.plan().workspace.clone();
+        self.directory.clone().or_else(workspace).unwrap_or_else(|| PathBuf::from("/"))
+    }
+
+    /// The command as the resident program reads it: counts, then NUL-terminated strings.
+    fn image(&self) -> Result<Vec<u8>> {
+        let programs = self.candidates();
+        let count = |length: usize| {
+            u32::try_from(length).map_err(|_| self.invalid("has more arguments than a command can have"))
+        };
+        let header = Image {
+            programs: count(programs.len())?,
+            arguments: count(self.arguments.len() + 1)?,
+            variables: count(self.environment.len())?,
+        };
+        let mut image = Vec::with_capacity(4096);
+        for number in [header.programs, header.arguments, header.variables] {
+            image.extend(number.to_ne_bytes());
+        }
+        let directory = self.working_directory();
+        let variables = self.environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("=")));
+        let strings = [directory.into_os_string()].into_iter().chain(programs).chain([self.program.clone()]);
+        for string in strings.chain(self.arguments.iter().cloned()).chain(variables) {
+            if string.as_bytes().contains(&0) {
+                return Err(self.invalid("has a NUL byte in its program, directory, arguments or environment"));
+            }
+            image.extend(string.as_bytes());
+            image.push(0);
+        }
+        Ok(image)
+    }
+
+    fn invalid(&self, why: &str) -> Error {
+        Error::Plan { what: "command", path: self.program.clone().into(), why: why.into() }
+    }
+
+    /// What `execvp(3)` would try, in its order.
+    fn candidates(&self) -> Vec<OsString> {
+        if self.program.is_empty() || self.program.as_bytes().contains(&b'/') {
+            return vec![self.program.clone()];
+        }
+        let path = self.environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+        std::env::split_paths(path)
+            .map(|directory| {
+                let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
+                directory.join(&self.program).into_os_string()
+            })
+            .collect()
+    }
+}

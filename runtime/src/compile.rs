@@ -1,0 +1,381 @@
+//! A plan becomes a prepared program: every path, option and argument is laid out here, in the order in which the child
+//! will use it. May allocate and fail; the child may do neither.
+
+use crate::{
+    error::{Error, Result},
+    landlocked::{self, Rights},
+    plan::{Access, Kept, Mount, Plan},
+    program::{Arguments, Descriptor, Program, Root, Slot, Step},
+    sys::{
+        call::Identity,
+        wire::{CONTROL, MASK_DIRECTORY, MASK_FILE, SECOND},
+    },
+    view,
+};
+use nix::unistd::{getegid, geteuid};
+use std::{
+    collections::HashSet,
+    ffi::{CStr, CString, OsStr},
+    fs,
+    os::{
+        fd::RawFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+const ROOT: Slot = 0;
+const MASKS: Slot = 1;
+const MOUNT: Slot = 2;
+
+const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// Descriptors that the program passes to the processes it starts.
+pub(crate) struct Ends {
+    /// The resident program.
+    pub(crate) resident: RawFd,
+    /// Pid 1's socket.
+    pub(crate) control: RawFd,
+    /// The warden's socket, when there is something to watch.
+    pub(crate) warden: Option<RawFd>,
+    /// The Landlock ruleset, unless it may be missing.
+    pub(crate) ruleset: Option<RawFd>,
+}
+
+/// The program that makes the sandbox and becomes its pid 1.
+pub(crate) fn compile(plan: &Plan, ends: &Ends) -> Result<Program> {
+    let mut compiler = Compiler { steps: Vec::with_capacity(128), made: HashSet::new(), bound: Vec::new() };
+    compiler.identity();
+    compiler.namespaces(plan)?;
+    compiler.root(plan)?;
+    compiler.devices(plan)?;
+    compiler.processes(plan)?;
+    for mount in &plan.view {
+        compiler.mount(plan, mount)?;
+    }
+    compiler.workspace(plan)?;
+    compiler.seal();
+    if let Some(ruleset) = ends.ruleset {
+        compiler.landlock(plan, ruleset)?;
+    }
+    compiler.enter(plan, ends);
+    Ok(Program::new(compiler.steps, Vec::new()))
+}
+
+struct Compiler {
+    steps: Vec<Step>,
+    /// Directories made in the new root so far.
+    made: HashSet<PathBuf>,
+    /// Host directories in the view so far: what lies below them needs no making.
+    bound: Vec<PathBuf>,
+}
+
+impl Compiler {
+    fn step(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// The user keeps his ids: one mapping of himself, which needs no privilege (user_namespaces(7)).
+    fn identity(&mut self) {
+        let write = |path: &'static CStr, text: String| Step::Write {
+            root: Root::Host,
+            path: path.into(),
+            text: CString::new(text).unwrap_or_default(),
+        };
+        let (user, group) = (geteuid(), getegid());
+        self.step(write(c"/proc/self/setgroups", "deny".into()));
+        self.step(write(c"/proc/self/uid_map", format!("{user} {user} 1\n")));
+        self.step(write(c"/proc/self/gid_map", format!("{group} {group} 1\n")));
+    }
+
+    fn namespaces(&mut self, plan: &Plan) -> Result<()> {
+        self.step(Step::SessionKeyring);
+        self.step(Step::Hostname(text("host name", plan.hostname.as_ref())?));
+        self.step(Step::LoopbackUp);
+        self.step(Step::PrivateMounts);
+        Ok(())
+    }
+
+    /// The new root: a file system of its own in which everything else is mounted, and the tree of masks beside it.
+    fn root(&mut self, plan: &Plan) -> Result<()> {
+        self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "4m".into())], NOSUID | NODEV, ROOT);
+        self.step(Step::OverRoot(ROOT));
+        self.filesystem(c"tmpfs", &[(c"mode", "0700".into()), (c"size", "64k".into())], NOSUID | NODEV | NOEXEC, MASKS);
+        self.step(Step::File { root: MASKS, path: MASK_FILE.into(), mode: 0 });
+        self.step(Step::Directory { root: MASKS, path: MASK_DIRECTORY.into(), mode: 0 });
+        self.step(Step::Attributes { mount: MASKS, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
+        for directory in ["/tmp", "/proc", "/dev", "/run", "/home", "/var", "/var/tmp"] {
+            self.directory(Path::new(directory))?;
+        }
+        self.scratch(plan, Path::new("/tmp"), "1777")?;
+        self.scratch(plan, Path::new("/var/tmp"), "1777")
+    }
+
+    fn filesystem(&mut self, kind: &'static CStr, options: &[(&'static CStr, String)], attributes: u64, to: Slot) {
+        let options =
+            options.iter().map(|(key, value)| (*key, CString::new(value.as_str()).unwrap_or_default())).collect();
+        self.step(Step::Filesystem { kind, options, attributes, to });
+    }
+
+    /// A private file system in memory.
+    fn scratch(&mut self, plan: &Plan, path: &Path, mode: &str) -> Result<()> {
+        let size = plan.limits.tmp.map_or_else(|| "50%".into(), |bytes| bytes.to_string());
+        self.filesystem(c"tmpfs", &[(c"mode", mode.into()), (c"size", size)], NOSUID | NODEV, MOUNT);
+        self.attach(path)
+    }
+
+    fn attach(&mut self, path: &Path) -> Result<()> {
+        let target = below_root(path)?;
+        self.step(Step::Attach { mount: MOUNT, root: ROOT, target });
+        Ok(())
+    }
+
+    /// Makes a directory in the new root, and those above it, unless a bound directory already brings them.
+    fn directory(&mut self, path: &Path) -> Result<()> {
+        let mut missing: Vec<&Path> = path
+            .ancestors()
+            .take_while(|above| *above != Path::new("/") && !self.made.contains(*above))
+            .filter(|above| !self.bound.iter().any(|bound| above.starts_with(bound)))
+            .collect();
+        while let Some(directory) = missing.pop() {
+            self.step(Step::Directory { root: ROOT, path: below_root(directory)?, mode: 0o755 });
+            self.made.insert(directory.to_owned());
+        }
+        Ok(())
+    }
+
+    /// A `/dev` with only what carries nothing between processes, its own terminals and its own shared memory.
+    fn devices(&mut self, plan: &Plan) -> Result<()> {
+        self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "64k".into())], NOSUID | NOEXEC, MOUNT);
+        self.attach(Path::new("/dev"))?;
+        for device in view::DEVICES {
+            let path = Path::new("/dev").join(device);
+            self.step(Step::File { root: ROOT, path: below_root(&path)?, mode: 0o666 });
+            self.step(Step::CloneMount {
+                source: text("device", path.as_os_str())?,
+                recursive: false,
+                expect: None,
+                to: MOUNT,
+            });
+            self.step(Step::Attributes { mount: MOUNT, set: NOSUID | NOEXEC, recursive: false });
+            self.attach(&path)?;
+        }
+        for (path, target) in [
+            (c"dev/fd", c"/proc/self/fd"),
+            (c"dev/stdin", c"/proc/self/fd/0"),
+            (c"dev/stdout", c"/proc/self/fd/1"),
+            (c"dev/stderr", c"/proc/self/fd/2"),
+            (c"dev/ptmx", c"pts/ptmx"),
+        ] {
+            self.step(Step::Link { root: ROOT, path: path.into(), target: target.into() });
+        }
+        self.directory(Path::new("/dev/pts"))?;
+        self.directory(Path::new("/dev/shm"))?;
+        let own = [(c"newinstance", String::new()), (c"ptmxmode", "0666".into()), (c"mode", "620".into())];
+        self.filesystem(c"devpts", &own, NOSUID | NOEXEC, MOUNT);
+        self.attach(Path::new("/dev/pts"))?;
+        self.scratch(plan, Path::new("/dev/shm"), "1777")
+    }
+
+    /// Its own `/proc`, whose knobs nobody inside can turn.
+    fn processes(&mut self, plan: &Plan) -> Result<()> {
+        self.filesystem(c"proc", &[], NOSUID | NODEV | NOEXEC, MOUNT);
+        self.attach(Path::new("/proc"))?;
+        if let Some(pids) = plan.limits.pids {
+            // Bounds the whole namespace, root's processes included (Linux 6.14; the kernel's minimum is 301).
+            self.step(Step::WriteIfPresent {
+                root: Root::Slot(ROOT),
+                path: c"proc/sys/kernel/pid_max".into(),
+                text: CString::new(pids.max(301).to_string()).unwrap_or_default(),
+            });
+        }
+        for directory in view::PROC_READ_ONLY.into_iter().filter(|directory| Path::new("/").join(directory).is_dir()) {
+            let target = text("proc directory", directory.as_ref())?;
+            self.step(Step::Pin { root: ROOT, target, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
+        }
+        for file in view::PROC_MASKED.into_iter().filter(|file| Path::new("/").join(file).exists()) {
+            let target = text("proc file", file.as_ref())?;
+            self.step(Step::Mask { root: ROOT, masks: MASKS, name: MASK_FILE, target });
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, plan: &Plan, mount: &Mount) -> Result<()> {
+        match mount {
+            Mount::Link { path, target } => {
+                self.parents(path)?;
+                let target = text("link", target.as_os_str())?;
+                self.step(Step::Link { root: ROOT, path: below_root(path)?, target });
+            }
+            Mount::Private { path } => {
+                self.directory(path)?;
+                self.scratch(plan, path, "0700")?;
+            }
+            Mount::Bind { path, access } => self.bind(path, *access)?,
+        }
+        Ok(())
+    }
+
+    fn parents(&mut self, path: &Path) -> Result<()> {
+        path.parent().map_or(Ok(()), |parent| self.directory(parent))
+    }
+
+    fn bind(&mut self, path: &Path, access: Access) -> Result<()> {
+        let found = fs::metadata(path).map_err(|error| Error::Plan {
+            what: "visible path",
+            path: path.to_owned(),
+            why: format!("{error}; it was there when the plan was made"),
+        })?;
+        if found.is_dir() {
+            self.directory(path)?;
+        } else {
+            self.parents(path)?;
+            if !self.bound.iter().any(|bound| path.starts_with(bound)) {
+                self.step(Step::File { root: ROOT, path: below_root(path)?, mode: 0o644 });
+            }
+        }
+        let expect = Some(Identity { device: found.dev(), inode: found.ino() });
+        self.step(Step::CloneMount {
+            source: text("visible path", path.as_os_str())?,
+            recursive: true,
+            expect,
+            to: MOUNT,
+        });
+        let set = NOSUID | NODEV | if access == Access::ReadOnly { RDONLY } else { 0 };
+        self.step(Step::Attributes { mount: MOUNT, set, recursive: true });
+        self.attach(path)?;
+        self.bound.push(path.to_owned());
+        Ok(())
+    }
+
+    /// Pins, then protected names, then masks: a mask on something protected must end up on top.
+    fn workspace(&mut self, plan: &Plan) -> Result<()> {
+        for pin in &plan.pins {
+            self.pin(pin, 0, true)?;
+        }
+        for kept in &plan.kept {
+            match kept {
+                Kept::Existing { path } => self.pin(path, RDONLY, true)?,
+                Kept::Symlink { path } | Kept::Absent { path, .. } => self.pin(path, RDONLY, false)?,
+            }
+        }
+        for path in &plan.exec_deny {
+            self.pin(path, NOEXEC, true)?;
+        }
+        let shown = |path: &Path| {
+            plan.view.iter().any(|mount| matches!(mount, Mount::Bind { path: bound, .. } if path.starts_with(bound)))
+        };
+        for mask in plan.masks.iter().filter(|mask| shown(&mask.path)) {
+            let name = if mask.directory { MASK_DIRECTORY } else { MASK_FILE };
+            self.step(Step::Mask { root: ROOT, masks: MASKS, name, target: below_root(&mask.path)? });
+        }
+        Ok(())
+    }
+
+    fn pin(&mut self, path: &Path, set: u64, recursive: bool) -> Result<()> {
+        let target = below_root(path)?;
+        self.step(Step::Pin { root: ROOT, target, set, recursive });
+        Ok(())
+    }
+
+    /// Nothing is created in the root or in `/dev` any more.
+    fn seal(&mut self) {
+        self.step(Step::Seal { root: ROOT, target: c"dev".into(), set: RDONLY | NOSUID | NOEXEC });
+        self.step(Step::Attributes { mount: ROOT, set: RDONLY | NOSUID | NODEV, recursive: false });
+    }
+
+    /// Rules for what exists only inside; those for host files stand in the ruleset already.
+    fn landlock(&mut self, plan: &Plan, ruleset: RawFd) -> Result<()> {
+        let Rights { all, list, devices, settings, .. } = landlocked::rights();
+        let private = plan.view.iter().filter(|mount| matches!(mount, Mount::Private { .. })).map(Mount::path);
+        let mut rules = vec![
+            ("/", list),
+            ("/proc", settings),
+            ("/dev", devices),
+            ("/dev/shm", all),
+            ("/tmp", all),
+            ("/var/tmp", all),
+        ]
+        .into_iter()
+        .map(|(path, access)| (PathBuf::from(path), access))
+        .collect::<Vec<_>>();
+        rules.extend(private.map(|path| (path.clone(), all)));
+        for (path, access) in rules {
+            let path = if path == Path::new("/") { c".".into() } else { below_root(&path)? };
+            self.step(Step::LandlockAllow { ruleset, root: ROOT, path, access });
+        }
+        Ok(())
+    }
+
+    /// Leaves the host's view, starts the warden, gives everything up and becomes pid 1.
+    fn enter(&mut self, plan: &Plan, ends: &Ends) {
+        self.step(Step::Pivot(ROOT));
+        self.step(Step::NullStandard);
+        let resident = Descriptor::Known(ends.resident);
+        if let Some(socket) = ends.warden {
+            self.step(Step::Spawn(Box::new(warden(resident, socket))));
+        }
+        self.limits(plan);
+        self.step(Step::Descriptor { from: Descriptor::Known(ends.control), to: CONTROL });
+        self.step(Step::CloseFrom(CONTROL + 1));
+        self.step(Step::NoNewPrivileges);
+        self.step(Step::Bounding);
+        self.step(Step::Capabilities(0));
+        if let Some(ruleset) = ends.ruleset {
+            self.step(Step::LandlockRestrict { ruleset });
+        }
+        self.step(Step::Seccomp);
+        self.step(Step::Execute { program: resident, arguments: Arguments::new(vec![c"init".into()]) });
+    }
+
+    fn limits(&mut self, plan: &Plan) {
+        let limits = &plan.limits;
+        let bounds = [
+            (libc::RLIMIT_CORE, Some(0)),
+            (libc::RLIMIT_DATA, limits.memory),
+            (libc::RLIMIT_NPROC, limits.pids),
+            (libc::RLIMIT_CPU, limits.cpu_time.map(|time| time.as_secs().max(1))),
+            (libc::RLIMIT_NOFILE, limits.open_files),
+        ];
+        for (resource, value) in bounds {
+            if let Some(value) = value {
+                self.step(Step::Limit { resource, value });
+            }
+        }
+    }
+}
+
+/// The warden keeps the one capability that mounting needs, in the sandbox's own user namespace.
+fn warden(resident: Descriptor, socket: RawFd) -> Program {
+    let steps = vec![
+        Step::NewSession,
+        Step::Lift(MASKS),
+        Step::Descriptor { from: Descriptor::Known(socket), to: CONTROL },
+        Step::Descriptor { from: Descriptor::Slot(MASKS), to: SECOND },
+        Step::CloseFrom(SECOND + 1),
+        Step::NoNewPrivileges,
+        Step::Bounding,
+        Step::Capabilities(CAP_SYS_ADMIN),
+        Step::Execute { program: resident, arguments: Arguments::new(vec![c"warden".into()]) },
+    ];
+    Program::new(steps, Vec::new())
+}
+
+/// A path as the child wants it: relative to the new root.
+fn below_root(path: &Path) -> Result<CString> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    text("path", relative.as_os_str())
+}
+
+fn text(what: &'static str, value: &OsStr) -> Result<CString> {
+    CString::new(value.as_bytes()).map_err(|_| Error::Plan {
+        what,
+        path: PathBuf::from(value),
+        why: "holds a NUL byte".into(),
+    })
+}

@@ -1,0 +1,70 @@
+//! What was really applied to a sandbox: the report that callers show and keep.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One wall of the sandbox, by the name with which a plan may allow it to be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Protection {
+    /// Own user, mount, pid, network, ipc, uts and cgroup namespaces. Never optional.
+    Namespaces,
+    /// A mount view that holds only what the plan names. Never optional.
+    MountView,
+    /// The second wall on files, signals and abstract sockets (landlock(7), ABI 6 or newer).
+    Landlock,
+    /// The list of refused system calls (seccomp(2)). Never optional.
+    Seccomp,
+    /// Masks for denied files that appear after the start.
+    LateMasks,
+    /// A limit on the number of processes.
+    ProcessLimit,
+    /// A limit on memory.
+    MemoryLimit,
+}
+
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Namespaces => "namespaces",
+            Self::MountView => "mount-view",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::LateMasks => "late-masks",
+            Self::ProcessLimit => "process-limit",
+            Self::MemoryLimit => "memory-limit",
+        })
+    }
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Which wall.
+    pub protection: Protection,
+    /// Whether it stands. False only for one that the plan allowed to be missing.
+    pub holds: bool,
+    /// How it is enforced here, or why it is not.
+    pub detail: String,
+}
+
+/// What was really applied, one line for each protection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Enforced {
+    /// In the order in which they were applied.
+    pub protections: Vec<Applied>,
+    /// What the person should know although nothing is missing.
+    pub warnings: Vec<String>,
+}
+
+impl Enforced {
+    pub(crate) fn holds(&mut self, protection: Protection, detail: impl Into<String>) {
+        self.protections.push(Applied { protection, holds: true, detail: detail.into() });
+    }
+
+    pub(crate) fn missing(&mut self, protection: Protection, detail: impl Into<String>) {
+        self.protections.push(Applied { protection, holds: false, detail: detail.into() });
+    }
+}

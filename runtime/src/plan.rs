@@ -1,0 +1,145 @@
+//! A plan: what the kernel will enforce for one sandbox, as plain data. Made by [`Builder::plan`](crate::Builder::plan),
+//! carried out by [`Sandbox::start`](crate::Sandbox::start); nothing is decided between the two.
+
+use crate::enforced::Protection;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+/// How much of a directory a sandbox may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read and execute.
+    ReadOnly,
+    /// Read, execute and write.
+    ReadWrite,
+}
+
+/// What a sandbox can reach over IP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Net {
+    /// An empty network namespace: its own loopback and nothing else.
+    #[default]
+    None,
+}
+
+/// One entry of the mount view. Everything stands at the same path inside as outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Mount {
+    /// A host directory or file.
+    Bind {
+        /// Absolute, without symbolic links.
+        path: PathBuf,
+        /// What may be done with it.
+        access: Access,
+    },
+    /// A symbolic link, as `/bin -> usr/bin`.
+    Link {
+        /// Where the link stands.
+        path: PathBuf,
+        /// What it holds.
+        target: PathBuf,
+    },
+    /// A private, empty directory that ends with the sandbox.
+    Private {
+        /// Where it stands.
+        path: PathBuf,
+    },
+}
+
+impl Mount {
+    pub(crate) fn path(&self) -> &PathBuf {
+        match self {
+            Self::Bind { path, .. } | Self::Link { path, .. } | Self::Private { path } => path,
+        }
+    }
+}
+
+/// A path that nobody inside can read, list, change or replace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Masked {
+    /// Absolute.
+    pub path: PathBuf,
+    /// A directory is covered as a whole.
+    pub directory: bool,
+}
+
+/// A protected name: read-only, and not to be renamed, removed or created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+#[non_exhaustive]
+pub enum Kept {
+    /// A file or directory that is there.
+    Existing {
+        /// Absolute.
+        path: PathBuf,
+    },
+    /// A symbolic link that is there.
+    Symlink {
+        /// Absolute; the link itself.
+        path: PathBuf,
+    },
+    /// Nothing yet; the name is reserved for the time of the run.
+    Absent {
+        /// Absolute; its parent exists.
+        path: PathBuf,
+        /// What a file reserved under this name holds; `None` reserves it with an empty directory.
+        content: Option<String>,
+    },
+}
+
+/// Bounds on what a sandbox may use. `None` leaves what the caller has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Bytes of memory. Without a delegated control group this bounds the data segment of each process (RLIMIT_DATA).
+    pub memory: Option<u64>,
+    /// Processes and threads at one time.
+    pub pids: Option<u64>,
+    /// Processor time of each process.
+    pub cpu_time: Option<Duration>,
+    /// Open descriptors of each process.
+    pub open_files: Option<u64>,
+    /// Bytes in each of the private file systems (`/tmp`, the home directory, `/dev/shm`).
+    pub tmp: Option<u64>,
+}
+
+/// What the kernel will enforce.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The mount view, shallow paths first.
+    pub view: Vec<Mount>,
+    /// The directory under work, if there is one.
+    pub workspace: Option<PathBuf>,
+    /// Paths covered at the start.
+    pub masks: Vec<Masked>,
+    /// Protected names.
+    pub kept: Vec<Kept>,
+    /// Directories that may not be renamed because something below them is masked or kept.
+    pub pins: Vec<PathBuf>,
+    /// Patterns that also cover what appears later.
+    pub deny_read: Vec<String>,
+    /// Names and patterns protected beside the built-in ones.
+    pub protect: Vec<String>,
+    /// Programs that cannot be executed.
+    pub exec_deny: Vec<PathBuf>,
+    /// Directories watched for files that match `deny_read` and appear later.
+    pub watched: Vec<PathBuf>,
+    /// Roots to which the patterns apply.
+    pub roots: Vec<PathBuf>,
+    /// The host name inside.
+    pub hostname: String,
+    /// The network.
+    pub net: Net,
+    /// Bounds.
+    pub limits: Limits,
+    /// Protections that may be missing.
+    pub allow_missing: BTreeSet<Protection>,
+    /// What was noticed while the plan was made.
+    pub warnings: Vec<String>,
+}

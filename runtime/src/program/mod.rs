@@ -1,0 +1,40 @@
+//! A prepared program: everything a new sandbox needs, decided and allocated before the process exists, as a list of
+//! steps that the child walks. The child does nothing else, so it can share the memory of a threaded parent.
+
+mod run;
+mod step;
+
+pub(crate) use run::interpret;
+pub(crate) use step::{Arguments, Descriptor, Root, Slot, Step};
+
+use std::os::fd::{OwnedFd, RawFd};
+
+/// Descriptors that steps open and later steps use.
+pub(crate) const SLOTS: usize = 8;
+
+/// Descriptors that a program passes on are moved to this number or above, away from where it places them.
+pub(crate) const LIFTED: RawFd = 64;
+
+/// Steps with the descriptors they use.
+pub(crate) struct Program {
+    pub(crate) steps: Vec<Step>,
+    /// Filled by the child.
+    pub(crate) slots: [RawFd; SLOTS],
+    /// Written by the child when a step fails.
+    pub(crate) failure: Option<Failure>,
+    /// Keeps descriptors open that steps name by number.
+    pub(crate) held: Vec<OwnedFd>,
+}
+
+/// Which step failed, and the errno.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) step: usize,
+    pub(crate) errno: i32,
+}
+
+impl Program {
+    pub(crate) fn new(steps: Vec<Step>, held: Vec<OwnedFd>) -> Self {
+        Self { steps, slots: [-1; SLOTS], failure: None, held }
+    }
+}

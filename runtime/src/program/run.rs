@@ -1,0 +1,145 @@
+//! The interpreter: what runs in the child between `clone3` and `execve`. It allocates nothing, takes no lock, writes no
+//! log and does not panic; on failure it leaves the step and the errno, and ends.
+
+use super::LIFTED;
+use super::{
+    Failure, Program, Root, SLOTS,
+    step::{Descriptor, Step},
+};
+use crate::sys::{Result, call, landlock, launch, seccomp};
+use std::{ffi::CStr, os::fd::RawFd};
+
+/// Option lists are copied to the stack for the call; no file system here has more.
+const OPTIONS: usize = 6;
+
+/// Walks the steps; the last one executes another program.
+pub(crate) fn interpret(program: &mut Program) -> ! {
+    let Program { steps, slots, failure, .. } = program;
+    for (index, step) in steps.iter_mut().enumerate() {
+        if let Err(errno) = perform(step, slots) {
+            *failure = Some(Failure { step: index, errno });
+            break;
+        }
+    }
+    call::exit(127)
+}
+
+fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
+    match step {
+        Step::Write { root, path, text } => call::write_file(base(*root, slots), path, text.as_bytes()),
+        Step::WriteIfPresent { root, path, text } => {
+            optional(call::write_file(base(*root, slots), path, text.as_bytes()))
+        }
+        Step::LoopbackUp => call::loopback_up(),
+        Step::Hostname(name) => call::set_hostname(name),
+        Step::SessionKeyring => call::new_session_keyring(),
+        Step::PrivateMounts => call::make_all_private(),
+        Step::Filesystem { kind, options, attributes, to } => {
+            let mut list = [(c"", c""); OPTIONS];
+            let count = options.len().min(OPTIONS);
+            for (place, (key, value)) in list.iter_mut().zip(options.iter()) {
+                *place = (*key, value.as_c_str());
+            }
+            slots[*to] = call::new_filesystem(kind, list.get(..count).unwrap_or(&[]), *attributes)?;
+            Ok(())
+        }
+        Step::OverRoot(root) => call::attach_over_root(slots[*root]),
+        Step::CloneMount { source, recursive, expect, to } => {
+            let mount = call::clone_mount(libc::AT_FDCWD, source, *recursive)?;
+            slots[*to] = mount;
+            match expect {
+                Some(expect) if call::identity(mount)? != *expect => Err(libc::ESTALE),
+                _ => Ok(()),
+            }
+        }
+        Step::Attributes { mount, set, recursive } => call::set_attributes(slots[*mount], *set, 0, 0, *recursive),
+        Step::Attach { mount, root, target } => {
+            let attached = attach_at(slots[*mount], slots[*root], target);
+            call::close(slots[*mount]);
+            slots[*mount] = -1;
+            attached
+        }
+        Step::Pin { root, target, set, recursive } => pin(slots[*root], target, *set, *recursive),
+        Step::Mask { root, masks, name, target } => mask(slots[*masks], name, slots[*root], target),
+        Step::Seal { root, target, set } => seal(slots[*root], target, *set),
+        Step::Directory { root, path, mode } => call::make_directory(slots[*root], path, *mode),
+        Step::File { root, path, mode } => call::make_file(slots[*root], path, *mode),
+        Step::Link { root, path, target } => call::make_link(slots[*root], path, target),
+        Step::Pivot(root) => call::pivot(slots[*root]),
+        Step::Limit { resource, value } => call::limit(*resource, *value),
+        Step::Spawn(program) => {
+            program.slots = *slots;
+            launch::launch_nested(program)?;
+            program.failure.map_or(Ok(()), |failure| Err(failure.errno))
+        }
+        Step::NullStandard => call::null_standard(),
+        Step::NewSession => call::new_session(),
+        Step::NoNewPrivileges => call::no_new_privileges(),
+        Step::Bounding => call::clear_bounding(),
+        Step::Capabilities(mask) => call::set_capabilities(*mask),
+        Step::LandlockAllow { ruleset, root, path, access } => landlock::allow(*ruleset, slots[*root], path, *access),
+        Step::LandlockRestrict { ruleset } => landlock::restrict(*ruleset),
+        Step::Seccomp => seccomp::install(),
+        Step::Descriptor { from, to } => call::place_descriptor(descriptor(*from, slots), *to),
+        Step::Lift(slot) => {
+            slots[*slot] = call::lift_descriptor(slots[*slot], LIFTED)?;
+            Ok(())
+        }
+        Step::CloseFrom(first) => call::close_from(*first),
+        Step::Execute { program, arguments } => Err(call::execute(descriptor(*program, slots), &arguments.pointers)),
+    }
+}
+
+fn base(root: Root, slots: &[RawFd; SLOTS]) -> RawFd {
+    match root {
+        Root::Host => libc::AT_FDCWD,
+        Root::Slot(slot) => slots[slot],
+    }
+}
+
+fn descriptor(descriptor: Descriptor, slots: &[RawFd; SLOTS]) -> RawFd {
+    match descriptor {
+        Descriptor::Known(fd) => fd,
+        Descriptor::Slot(slot) => slots[slot],
+    }
+}
+
+fn optional(result: Result<()>) -> Result<()> {
+    match result {
+        Err(libc::ENOENT | libc::EACCES | libc::EPERM) => Ok(()),
+        other => other,
+    }
+}
+
+fn attach_at(mount: RawFd, root: RawFd, target: &CStr) -> Result<()> {
+    let place = call::open_place(root, target)?;
+    let attached = call::attach(mount, place);
+    call::close(place);
+    attached
+}
+
+fn seal(root: RawFd, target: &CStr, set: u64) -> Result<()> {
+    let place = call::open_place(root, target)?;
+    let sealed = call::set_attributes(place, set, 0, 0, false);
+    call::close(place);
+    sealed
+}
+
+fn pin(root: RawFd, target: &CStr, set: u64, recursive: bool) -> Result<()> {
+    let place = call::open_place(root, target)?;
+    let done = call::clone_mount(place, c"", recursive).and_then(|mount| {
+        let done = if set == 0 { Ok(()) } else { call::set_attributes(mount, set, 0, 0, recursive) };
+        let done = done.and_then(|()| call::attach(mount, place));
+        call::close(mount);
+        done
+    });
+    call::close(place);
+    done
+}
+
+fn mask(masks: RawFd, name: &CStr, root: RawFd, target: &CStr) -> Result<()> {
+    let mount = call::clone_mount(masks, name, false)?;
+    let attached = attach_at(mount, root, target);
+    call::close(mount);
+    attached
+}

@@ -1,0 +1,209 @@
+//! The instructions of a prepared program.
+
+use super::Program;
+use crate::sys::call::Identity;
+use std::{
+    ffi::{CStr, CString, c_char},
+    fmt,
+    os::fd::RawFd,
+};
+
+/// An index into [`Program::slots`].
+pub(crate) type Slot = usize;
+
+/// Where a path of a step begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Root {
+    /// The host's view, absolute path.
+    Host,
+    /// Below the mount in this slot, relative path.
+    Slot(Slot),
+}
+
+/// One instruction. Each is one kernel operation, or a few that make sense only together.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Writes a file that exists.
+    Write {
+        root: Root,
+        path: CString,
+        text: CString,
+    },
+    /// As `Write`, but a kernel that has no such knob is no failure.
+    WriteIfPresent {
+        root: Root,
+        path: CString,
+        text: CString,
+    },
+    LoopbackUp,
+    Hostname(CString),
+    SessionKeyring,
+    PrivateMounts,
+    Filesystem {
+        kind: &'static CStr,
+        options: Vec<(&'static CStr, CString)>,
+        attributes: u64,
+        to: Slot,
+    },
+    /// The mount in the slot becomes the next root; [`Step::Pivot`] enters it.
+    OverRoot(Slot),
+    /// A detached copy of a host mount; `expect` is what the path meant when the plan was made.
+    CloneMount {
+        source: CString,
+        recursive: bool,
+        expect: Option<Identity>,
+        to: Slot,
+    },
+    Attributes {
+        mount: Slot,
+        set: u64,
+        recursive: bool,
+    },
+    /// Attaches the slot's mount at `target` below the new root and closes the slot.
+    Attach {
+        mount: Slot,
+        root: Slot,
+        target: CString,
+    },
+    /// Mounts `target` on itself with more flags: it cannot be renamed or removed from inside any more.
+    Pin {
+        root: Slot,
+        target: CString,
+        set: u64,
+        recursive: bool,
+    },
+    /// Covers `target` with an unreadable mount out of the tree of masks.
+    Mask {
+        root: Slot,
+        masks: Slot,
+        name: &'static CStr,
+        target: CString,
+    },
+    /// Changes the flags of the mount that is attached at `target`.
+    Seal {
+        root: Slot,
+        target: CString,
+        set: u64,
+    },
+    Directory {
+        root: Slot,
+        path: CString,
+        mode: u32,
+    },
+    File {
+        root: Slot,
+        path: CString,
+        mode: u32,
+    },
+    Link {
+        root: Slot,
+        path: CString,
+        target: CString,
+    },
+    Pivot(Slot),
+    Limit {
+        resource: u32,
+        value: u64,
+    },
+    /// Starts another program and waits until it has executed its last step.
+    Spawn(Box<Program>),
+    NullStandard,
+    NewSession,
+    NoNewPrivileges,
+    /// Empties the bounding set.
+    Bounding,
+    /// Sets permitted, effective, inheritable and ambient capabilities.
+    Capabilities(u64),
+    LandlockAllow {
+        ruleset: RawFd,
+        root: Slot,
+        path: CString,
+        access: u64,
+    },
+    LandlockRestrict {
+        ruleset: RawFd,
+    },
+    Seccomp,
+    /// Puts a descriptor at a fixed number for the program to be executed.
+    Descriptor {
+        from: Descriptor,
+        to: RawFd,
+    },
+    /// Moves a slot's descriptor out of the way of fixed numbers.
+    Lift(Slot),
+    CloseFrom(RawFd),
+    Execute {
+        program: Descriptor,
+        arguments: Arguments,
+    },
+}
+
+/// A descriptor known before the launch, or one that a step opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Descriptor {
+    Known(RawFd),
+    Slot(Slot),
+}
+
+/// Arguments with the pointer array that `execve` wants, built where allocation is allowed.
+pub(crate) struct Arguments {
+    pub(crate) pointers: Vec<*const c_char>,
+    _strings: Vec<CString>,
+}
+
+impl Arguments {
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { pointers, _strings: strings }
+    }
+}
+
+impl fmt::Debug for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self._strings).finish()
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.steps).finish()
+    }
+}
+
+/// Says what the step does, to complete "could not …".
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { path, .. } | Self::WriteIfPresent { path, .. } => write!(f, "write {}", show(path)),
+            Self::LoopbackUp => f.write_str("bring the loopback interface of the empty network up"),
+            Self::Hostname(_) => f.write_str("set the host name"),
+            Self::SessionKeyring => f.write_str("join a fresh session keyring"),
+            Self::PrivateMounts => f.write_str("make the mount view private"),
+            Self::Filesystem { kind, .. } => write!(f, "make a new {} file system", show(kind)),
+            Self::OverRoot(_) | Self::Pivot(_) => f.write_str("enter the new root"),
+            Self::CloneMount { source, .. } => write!(f, "take {} into the mount view", show(source)),
+            Self::Attributes { .. } | Self::Seal { .. } => f.write_str("set the flags of a mount"),
+            Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
+            Self::Pin { target, .. } => write!(f, "pin /{}", show(target)),
+            Self::Mask { target, .. } => write!(f, "mask /{}", show(target)),
+            Self::Directory { path, .. } | Self::File { path, .. } | Self::Link { path, .. } => {
+                write!(f, "create /{}", show(path))
+            }
+            Self::Limit { resource, .. } => write!(f, "set resource limit {resource}"),
+            Self::Spawn(_) => f.write_str("start the warden"),
+            Self::NullStandard => f.write_str("open /dev/null"),
+            Self::NewSession => f.write_str("start a session"),
+            Self::NoNewPrivileges => f.write_str("set no_new_privs"),
+            Self::Bounding | Self::Capabilities(_) => f.write_str("drop capabilities"),
+            Self::LandlockAllow { path, .. } => write!(f, "allow /{} in Landlock", show(path)),
+            Self::LandlockRestrict { .. } => f.write_str("enforce Landlock"),
+            Self::Seccomp => f.write_str("install the seccomp filter"),
+            Self::Descriptor { .. } | Self::Lift(_) | Self::CloseFrom(_) => f.write_str("arrange descriptors"),
+            Self::Execute { .. } => f.write_str("execute the resident program"),
+        }
+    }
+}
+
+fn show(text: &CStr) -> String {
+    text.to_bytes().escape_ascii().to_string()
+}

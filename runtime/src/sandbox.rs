@@ -1,0 +1,241 @@
+//! A living sandbox: started once, runs many commands, ends as a whole.
+
+use crate::{
+    builder::Builder,
+    command::Command,
+    compile::{self, Ends},
+    enforced::{Enforced, Protection},
+    error::{Error, Result},
+    executable,
+    guard::Guard,
+    landlocked,
+    plan::{Kept, Net, Plan},
+    program::{LIFTED, Program},
+    reserve, socket,
+    sweep::Sweeper,
+    sys::{
+        launch::{self, Started},
+        wire::Request,
+    },
+};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::{
+        socket::{Shutdown, shutdown},
+        wait::{Id, WaitPidFlag, waitid},
+    },
+};
+use std::{
+    ffi::OsStr,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// Every namespace a process can have but time, which confines nothing.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// A started sandbox. Dropping it, or the end of its process for whatever reason, ends everything inside.
+#[derive(Debug)]
+pub struct Sandbox {
+    plan: Plan,
+    enforced: Enforced,
+    control: Arc<OwnedFd>,
+    first: Started,
+    next: AtomicU32,
+    guard: Option<Guard>,
+    sweeper: Option<Sweeper>,
+}
+
+impl Sandbox {
+    /// Describes a new sandbox.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Carries out a plan. Safe in a threaded program of any size.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when a protection cannot be had and the plan does not allow it to be missing,
+    /// [`Error::Setup`] when a step failed. Nothing runs and nothing is left behind in either case.
+    pub fn start(plan: Plan) -> Result<Self> {
+        let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
+        let ruleset = landlocked::ruleset(&plan, &mut enforced)?;
+        let (control, inside) = socket::pair()?;
+        let guard = Guard::prepare(&plan, &control)?;
+        let absent = plan.kept.iter().filter_map(|kept| match kept {
+            Kept::Absent { path, .. } => Some(path.as_path()),
+            _ => None,
+        });
+        let reserved = reserve::reserve(absent).map_err(|error| Error::Plan {
+            what: "protected names of workspace",
+            path: plan.workspace.clone().unwrap_or_default(),
+            why: error.to_string(),
+        })?;
+        let lifted =
+            [Some(executable::resident()?), Some(inside), guard.as_ref().map(Guard::inside).transpose()?, ruleset]
+                .map(|fd| fd.map(lift).transpose());
+        let [Some(resident), Some(inside), warden, ruleset] = transpose(lifted)? else {
+            return Err(Error::Ended { why: "its descriptors were lost" });
+        };
+        let ends = Ends {
+            resident: resident.as_raw_fd(),
+            control: inside.as_raw_fd(),
+            warden: warden.as_ref().map(AsRawFd::as_raw_fd),
+            ruleset: ruleset.as_ref().map(AsRawFd::as_raw_fd),
+        };
+        let mut program = compile::compile(&plan, &ends)?;
+        let launched = launch(&mut program);
+        drop((inside, warden, ruleset));
+        let sweeper = match &launched {
+            Ok(first) => Sweeper::start(&resident, &first.pidfd, reserved)?,
+            Err(_) => {
+                reserve::release(reserved);
+                None
+            }
+        };
+        let first = launched?;
+        report(&plan, &mut enforced, guard.is_some());
+        let guard = guard.map(Guard::watch).transpose()?;
+        Ok(Self { plan, enforced, control: Arc::new(control), first, next: AtomicU32::new(1), guard, sweeper })
+    }
+
+    /// A command to run inside.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command<'_> {
+        Command::new(self, program.as_ref())
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What was really applied.
+    #[must_use]
+    pub fn enforced(&self) -> &Enforced {
+        &self.enforced
+    }
+
+    /// The pidfd of the sandbox's pid 1: readable when everything inside has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.first.pidfd.as_fd()
+    }
+
+    /// Ends everything inside and waits until it is gone.
+    pub fn shut_down(self) {
+        drop(self);
+    }
+
+    pub(crate) fn next_id(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn control(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.control)
+    }
+
+    pub(crate) fn send(&self, request: &Request, fds: &[std::os::fd::RawFd]) -> Result<()> {
+        socket::send(self.control.as_fd(), request, &[], fds).map_err(|error| match error {
+            Error::Ended { .. } => Error::Ended { why: self.why_ended() },
+            other => other,
+        })
+    }
+
+    pub(crate) fn why_ended(&self) -> &'static str {
+        match &self.guard {
+            Some(guard) if guard.failed() => "a file that may not be read appeared and could not be masked",
+            _ => "its pid 1 is gone",
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Pid 1 ends when its socket does; the kernel then ends the rest and reports pid 1 last (pid_namespaces(7)).
+        if shutdown(self.control.as_raw_fd(), Shutdown::Both).is_err() {
+            // Not connected any more: pid 1 has gone before us.
+        }
+        reap(&self.first);
+        drop(self.guard.take());
+        drop(self.sweeper.take());
+    }
+}
+
+fn reap(first: &Started) {
+    while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(first.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+}
+
+fn transpose(fds: [Result<Option<OwnedFd>>; 4]) -> Result<[Option<OwnedFd>; 4]> {
+    let [a, b, c, d] = fds;
+    Ok([a?, b?, c?, d?])
+}
+
+/// Moves a descriptor above those that the program places.
+fn lift(fd: OwnedFd) -> Result<OwnedFd> {
+    let lifted = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(LIFTED)).map_err(Error::errno("move a descriptor"))?;
+    Ok(launch::adopt(lifted))
+}
+
+fn launch(program: &mut Program) -> Result<Started> {
+    let started = launch::launch(program, NAMESPACES as u64).map_err(unsupported)?;
+    let Some(failure) = program.failure else { return Ok(started) };
+    reap(&started);
+    let step = program.steps.get(failure.step).map(ToString::to_string).unwrap_or_default();
+    Err(Error::Setup { step, source: io::Error::from_raw_os_error(failure.errno) })
+}
+
+fn unsupported(source: io::Error) -> Error {
+    let advice = match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "unprivileged user namespaces are switched off; see user.max_user_namespaces, kernel.unprivileged_userns_clone and \
+             kernel.apparmor_restrict_unprivileged_userns"
+        }
+        Some(libc::ENOSPC | libc::EUSERS) => {
+            "the limit on namespaces is reached; raise user.max_user_namespaces and its siblings"
+        }
+        _ => "Linux 5.12 or newer with all namespaces is needed",
+    };
+    Error::Unsupported { protection: Protection::Namespaces, needs: format!("{source}; {advice}") }
+}
+
+fn report(plan: &Plan, enforced: &mut Enforced, watched: bool) {
+    enforced.holds(Protection::Namespaces, "user, mount, pid, network, ipc, uts, cgroup");
+    let Net::None = plan.net;
+    enforced.holds(
+        Protection::MountView,
+        format!(
+            "{} mounts, {} masks, {} protected names, no network",
+            plan.view.len(),
+            plan.masks.len(),
+            plan.kept.len()
+        ),
+    );
+    enforced.holds(
+        Protection::Seccomp,
+        "namespaces, mounts, keyrings, io_uring, terminal input and kernel surface refused",
+    );
+    if watched {
+        enforced.holds(Protection::LateMasks, format!("{} directories watched", plan.watched.len()));
+    }
+    if let Some(pids) = plan.limits.pids {
+        enforced.holds(
+            Protection::ProcessLimit,
+            format!("{} at most (pid_max of the namespace, RLIMIT_NPROC)", pids.max(301)),
+        );
+    }
+    if let Some(memory) = plan.limits.memory {
+        enforced.holds(Protection::MemoryLimit, format!("{memory} bytes of data for each process (RLIMIT_DATA)"));
+    }
+}

@@ -1,0 +1,14 @@
+//! The only unsafe code of Holdpoint: system calls that neither the standard library nor `nix` offers in a form that may
+//! run between `clone3` and `execve`, behind safe functions that neither allocate nor lock.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod call;
+mod clone;
+pub(crate) mod landlock;
+pub(crate) mod launch;
+pub(crate) mod seccomp;
+pub(crate) mod wire;
+
+/// The result of a call: its value or the errno.
+pub(crate) type Result<T> = std::result::Result<T, i32>;

@@ -1,0 +1,263 @@
+//! Pid 1 of a sandbox: receives commands over its socket, executes them vfork-style, reaps everything, reports. It ends
+//! when the socket closes, and with it the kernel ends every process of the namespace, however the owner died.
+
+use crate::{
+    clone::clone_with_entry,
+    syscall::{self, Result},
+    wire::{
+        CONTROL, ENDED, FAILED, Image, RUN, Reply, Request, SIGNAL, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_ROOM, STAGE_TERMINAL,
+        STARTED, TERMINAL,
+    },
+};
+use core::{ffi::CStr, mem, ptr};
+
+/// Commands that can run at one time in one sandbox.
+const ROOM: usize = 512;
+const STACK: usize = 16 * 1024;
+const CLONE_VM_VFORK: usize = 0x100 | 0x4000;
+const SIGCHLD: usize = 17;
+
+#[derive(Clone, Copy)]
+struct Running {
+    pid: i32,
+    id: u32,
+    reply: i32,
+}
+
+const FREE: Running = Running { pid: 0, id: 0, reply: -1 };
+
+pub(crate) fn serve() -> ! {
+    syscall::block_signals();
+    syscall::default_actions();
+    let Ok(children) = syscall::child_signals() else { syscall::exit(71) };
+    let mut running = [FREE; ROOM];
+    loop {
+        let [asked, ended] = syscall::wait_readable([CONTROL, children]);
+        if ended {
+            syscall::drain(children);
+            while let Some((pid, status)) = syscall::reap() {
+                report_end(&mut running, pid, status);
+            }
+        }
+        if asked {
+            receive(&mut running);
+        }
+    }
+}
+
+fn report_end(running: &mut [Running; ROOM], pid: i32, status: i32) {
+    if let Some(entry) = running.iter_mut().find(|entry| entry.pid == pid) {
+        syscall::send(entry.reply, &Reply { kind: ENDED, value: status, stage: 0 }, &[]);
+        syscall::close(entry.reply);
+        *entry = FREE;
+    }
+}
+
+fn receive(running: &mut [Running; ROOM]) {
+    let mut packet = [0u8; mem::size_of::<Request>()];
+    let mut fds = [-1; 8];
+    let Ok((length, count)) = syscall::receive(CONTROL, &mut packet, &mut fds) else { return };
+    if length < packet.len() {
+        syscall::exit(0);
+    }
+    // SAFETY: the packet holds a request, which is plain numbers.
+    let request: Request = unsafe { ptr::read_unaligned(packet.as_ptr().cast()) };
+    match request.op {
+        RUN if count == 5 => run(running, &request, &fds),
+        SIGNAL => {
+            for entry in running.iter().filter(|entry| entry.pid > 0 && entry.id == request.id) {
+                // A group that has just ended is no failure.
+                if syscall::kill(-entry.pid, request.value).is_err() {}
+            }
+        }
+        _ => fds.iter().filter(|fd| **fd >= 0).for_each(|fd| syscall::close(*fd)),
+    }
+}
+
+fn run(running: &mut [Running; ROOM], request: &Request, fds: &[i32; 8]) {
+    let [image, reply, standard @ ..] = *fds;
+    let mut master = -1;
+    let started = match running.iter().position(|entry| entry.pid == 0) {
+        Some(slot) => start(request, image, [standard[0], standard[1], standard[2]], &mut master).map(|pid| (slot, pid)),
+        None => Err((STAGE_ROOM, 11)),
+    };
+    match started {
+        Ok((slot, pid)) => {
+            let pidfd = syscall::open_pidfd(pid).unwrap_or(-1);
+            let answer = Reply { kind: STARTED, value: pid, stage: 0 };
+            let passed = [pidfd, master];
+            syscall::send(reply, &answer, if master >= 0 { &passed } else { &passed[..1] });
+            syscall::close(pidfd);
+            running[slot] = Running { pid, id: request.id, reply };
+        }
+        Err((stage, errno)) => {
+            syscall::send(reply, &Reply { kind: FAILED, value: errno, stage }, &[]);
+            syscall::close(reply);
+        }
+    }
+    if master >= 0 {
+        syscall::close(master);
+    }
+    for fd in [image, standard[0], standard[1], standard[2]] {
+        syscall::close(fd);
+    }
+}
+
+/// What the new process needs, laid out before it exists.
+struct Command {
+    directory: *const u8,
+    programs: *const *const u8,
+    arguments: *const *const u8,
+    variables: *const *const u8,
+    standard: [i32; 3],
+    terminal: i32,
+    failed: (u32, i32),
+}
+
+type Failure = (u32, i32);
+
+fn start(request: &Request, image: i32, standard: [i32; 3], master: &mut i32) -> core::result::Result<i32, Failure> {
+    let room = |errno| (STAGE_ROOM, errno);
+    let length = request.length as usize;
+    let text = syscall::map(image, length).map_err(room)?;
+    // SAFETY: the host wrote an image of this length, beginning with its header.
+    let header: Image = unsafe { ptr::read_unaligned(text.cast()) };
+    let strings = 1 + header.programs as usize + header.arguments as usize + header.variables as usize;
+    let table_length = (strings + 4) * mem::size_of::<usize>() + STACK;
+    let table = match syscall::map(-1, table_length) {
+        Ok(table) => table,
+        Err(errno) => {
+            syscall::unmap(text, length);
+            return Err(room(errno));
+        }
+    };
+    // SAFETY: the table has room for every pointer, the terminators and the stack above them.
+    let mut command = unsafe { lay_out(text, length, &header, table.cast(), standard) };
+    let result = prepare_terminal(request, &mut command, master).map_err(|errno| (STAGE_TERMINAL, errno)).and_then(|()| {
+        let stack_top = (table as usize + table_length) & !15;
+        spawn(&mut command, stack_top)
+    });
+    if command.terminal >= 0 {
+        syscall::close(command.terminal);
+    }
+    syscall::unmap(table, table_length);
+    syscall::unmap(text, length);
+    result
+}
+
+/// Points at each string of the image: programs, arguments and variables each end with a null pointer.
+///
+/// # Safety
+/// `text` holds `length` bytes of an image with this header; `table` has room for all pointers and three nulls.
+unsafe fn lay_out(text: *mut u8, length: usize, header: &Image, table: *mut *const u8, standard: [i32; 3]) -> Command {
+    let (mut at, mut slot) = (mem::size_of::<Image>(), 0);
+    let mut next = || {
+        let string = text.wrapping_add(at).cast_const();
+        // SAFETY: stays below `length`; the host ends every string with NUL.
+        while at < length && unsafe { *text.add(at) } != 0 {
+            at += 1;
+        }
+        at += 1;
+        string
+    };
+    let directory = next();
+    let mut group = |count: u32| {
+        let first = table.wrapping_add(slot).cast_const();
+        for _ in 0..count {
+            // SAFETY: promised room.
+            unsafe { *table.add(slot) = next() };
+            slot += 1;
+        }
+        // The memory came zeroed: the terminator is there already.
+        slot += 1;
+        first
+    };
+    let (programs, arguments, variables) = (group(header.programs), group(header.arguments), group(header.variables));
+    Command { directory, programs, arguments, variables, standard, terminal: -1, failed: (0, 0) }
+}
+
+/// Makes the command's private terminal when it wants one, and puts its slave side where asked.
+fn prepare_terminal(request: &Request, command: &mut Command, master: &mut i32) -> Result<()> {
+    if request.flags == 0 {
+        return Ok(());
+    }
+    *master = syscall::open(c"/dev/ptmx", syscall::O_RDWR | syscall::O_NOCTTY | syscall::O_CLOEXEC)?;
+    let unlock = 0i32;
+    syscall::ioctl(*master, 0x4004_5431 /* TIOCSPTLCK */, &raw const unlock as usize)?;
+    let flags = syscall::O_RDWR | syscall::O_NOCTTY | syscall::O_CLOEXEC;
+    command.terminal = syscall::ioctl(*master, 0x5441 /* TIOCGPTPEER */, flags)? as i32;
+    let size = [request.rows, request.columns, 0, 0];
+    syscall::ioctl(*master, 0x5414 /* TIOCSWINSZ */, size.as_ptr() as usize)?;
+    for (index, fd) in command.standard.iter_mut().enumerate() {
+        if request.flags & (TERMINAL << index) != 0 {
+            *fd = command.terminal;
+        }
+    }
+    Ok(())
+}
+
+fn spawn(command: &mut Command, stack_top: usize) -> core::result::Result<i32, Failure> {
+    let data = ptr::from_mut(command).cast();
+    // SAFETY: the stack is fresh memory, `command` outlives the child's use of it because vfork waits for the execve.
+    let pid = unsafe {
+        clone_with_entry(syscall::CLONE, [CLONE_VM_VFORK | SIGCHLD, stack_top, 0, 0, 0], become_command, data)
+    };
+    if pid < 0 {
+        return Err((STAGE_ROOM, -pid as i32));
+    }
+    // SAFETY: the child wrote through the pointer before it ended, or never will.
+    match unsafe { ptr::read_volatile(&raw const command.failed) } {
+        (0, 0) => Ok(pid as i32),
+        failed => Err(failed),
+    }
+}
+
+/// Runs in the child, on its own stack, in our memory.
+unsafe extern "C" fn become_command(data: *mut u8) -> ! {
+    // SAFETY: `spawn` passes a live command.
+    let command = unsafe { &mut *data.cast::<Command>() };
+    let failed = match attach_standard(command) {
+        Err(errno) => (STAGE_TERMINAL, errno),
+        // SAFETY: `lay_out` pointed at NUL-terminated strings.
+        Ok(()) => match syscall::chdir(unsafe { CStr::from_ptr(command.directory.cast()) }) {
+            Err(errno) => (STAGE_DIRECTORY, errno),
+            Ok(_) => (STAGE_EXECUTE, execute_first(command)),
+        },
+    };
+    // SAFETY: the parent reads it after we have ended.
+    unsafe { ptr::write_volatile(&raw mut command.failed, failed) };
+    syscall::exit(127)
+}
+
+fn attach_standard(command: &Command) -> Result<()> {
+    syscall::setsid()?;
+    if command.terminal >= 0 {
+        syscall::ioctl(command.terminal, 0x540E /* TIOCSCTTY */, 0)?;
+    }
+    for (index, fd) in command.standard.iter().enumerate() {
+        syscall::duplicate(*fd, index as i32)?;
+    }
+    // Whatever leaked to us leaks no further (CVE-2024-21626).
+    syscall::close_others().map(drop)
+}
+
+/// Tries each candidate as execvp(3) does; a file that may not be executed is remembered over one that is not there.
+fn execute_first(command: &Command) -> i32 {
+    syscall::unblock_signals();
+    let mut worst = 2;
+    let mut at = command.programs;
+    // SAFETY: the table ends with a null pointer.
+    while let program = unsafe { *at }
+        && !program.is_null()
+    {
+        // SAFETY: each entry is a NUL-terminated string.
+        let errno = syscall::execute(unsafe { CStr::from_ptr(program.cast()) }, command.arguments, command.variables);
+        match errno {
+            2 | 20 => {}
+            13 => worst = 13,
+            other => return other,
+        }
+        at = at.wrapping_add(1);
+    }
+    worst
+}

@@ -1,0 +1,75 @@
+//! The messages between the host side and the resident program, as both compile them. Only `core`: the resident program
+//! includes this file. Messages travel as single packets of an `AF_UNIX` `SOCK_SEQPACKET` socket.
+
+/// Where each role of the resident program finds its socket or pipe.
+pub(crate) const CONTROL: i32 = 3;
+/// The warden's detached tree of masks; the sweeper's pidfd of pid 1.
+pub(crate) const SECOND: i32 = 4;
+/// The sweeper's first pair of descriptors: a lock, then the parent directory.
+pub(crate) const FIRST_RESERVED: i32 = 5;
+
+/// Names inside the tree of masks.
+pub(crate) const MASK_FILE: &core::ffi::CStr = c"file";
+/// See [`MASK_FILE`].
+pub(crate) const MASK_DIRECTORY: &core::ffi::CStr = c"directory";
+
+/// Start a command. Descriptors: image, reply socket, standard input, output and error.
+pub(crate) const RUN: u32 = 1;
+/// Send `value` as a signal to the process group of command `id`.
+pub(crate) const SIGNAL: u32 = 2;
+/// Warden: mask the path that follows the header.
+pub(crate) const MASK: u32 = 3;
+/// Warden: make the path that follows the header read-only.
+pub(crate) const PROTECT: u32 = 4;
+
+/// Bit `n` of [`Request::flags`]: descriptor `n` of the command is a private terminal.
+pub(crate) const TERMINAL: u32 = 1;
+
+/// What the host asks.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Request {
+    pub(crate) op: u32,
+    pub(crate) id: u32,
+    /// RUN: bytes of the image.
+    pub(crate) length: u64,
+    pub(crate) flags: u32,
+    pub(crate) value: i32,
+    /// Window size of the terminal.
+    pub(crate) rows: u16,
+    pub(crate) columns: u16,
+}
+
+/// The command runs; descriptors: pidfd and, with a terminal, its master side.
+pub(crate) const STARTED: u32 = 1;
+/// The command did not start; `value` is the errno, `stage` where.
+pub(crate) const FAILED: u32 = 2;
+/// The command ended; `value` is the wait status.
+pub(crate) const ENDED: u32 = 3;
+/// The warden did as asked (`value` 0) or failed (`value` errno).
+pub(crate) const DONE: u32 = 4;
+
+/// Stages of [`FAILED`].
+pub(crate) const STAGE_ROOM: u32 = 0;
+pub(crate) const STAGE_TERMINAL: u32 = 1;
+pub(crate) const STAGE_DIRECTORY: u32 = 2;
+pub(crate) const STAGE_EXECUTE: u32 = 3;
+
+/// What the resident program answers.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Reply {
+    pub(crate) kind: u32,
+    pub(crate) value: i32,
+    pub(crate) stage: u32,
+}
+
+/// How a command image begins: counts of the NUL-terminated strings that follow (working directory, candidate
+/// programs, arguments, environment).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Image {
+    pub(crate) programs: u32,
+    pub(crate) arguments: u32,
+    pub(crate) variables: u32,
+}

@@ -1,0 +1,78 @@
+//! What of the host's system every sandbox sees.
+
+use crate::plan::{Access, Masked, Mount};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// System directories, where they exist. Not `/var`, `/run`, `/srv`, `/sys` or `/boot`: sockets, state and other people's
+/// data live there.
+const SYSTEM: [&str; 10] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store"];
+
+/// Files of `/proc` that tell about the whole machine or change it, covered or read-only inside.
+pub(crate) const PROC_MASKED: [&str; 8] = [
+    "proc/kcore",
+    "proc/keys",
+    "proc/key-users",
+    "proc/timer_list",
+    "proc/sched_debug",
+    "proc/sysrq-trigger",
+    "proc/kmsg",
+    "proc/vmallocinfo",
+];
+
+/// Directories of `/proc` that nobody inside may write, whatever his uid outside.
+pub(crate) const PROC_READ_ONLY: [&str; 7] =
+    ["proc/sys", "proc/irq", "proc/bus", "proc/fs", "proc/acpi", "proc/scsi", "proc/pressure"];
+
+/// Devices that carry nothing from one process to another.
+pub(crate) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// The system part of a view: directories read-only, links as links.
+pub(crate) fn system() -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    for path in SYSTEM.map(PathBuf::from) {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                if let Ok(target) = fs::read_link(&path) {
+                    mounts.push(Mount::Link { path, target });
+                }
+            }
+            Ok(found) if found.is_dir() => mounts.push(Mount::Bind { path, access: Access::ReadOnly }),
+            _ => {}
+        }
+    }
+    mounts
+}
+
+/// What of `/etc` a stranger to this host could not read. Root runs sandboxes as the files' owner, so the mode that keeps
+/// strangers out would not keep the sandbox out.
+pub(crate) fn private_settings() -> Vec<Masked> {
+    let mut masks = Vec::new();
+    if nix::unistd::geteuid().is_root() {
+        collect_private(Path::new("/etc"), 0, &mut masks);
+    }
+    masks
+}
+
+fn collect_private(directory: &Path, depth: usize, masks: &mut Vec<Masked>) {
+    const DEPTH: usize = 4;
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        // Not followed: a link's own mode says nothing, and what it points to is judged where it stands.
+        let Ok(found) = entry.metadata() else { continue };
+        if found.is_symlink() {
+            continue;
+        }
+        let needed = if found.is_dir() { 0o005 } else { 0o004 };
+        let open = found.permissions().mode() & needed == needed;
+        if !open && found.uid() == 0 {
+            masks.push(Masked { path: entry.path(), directory: found.is_dir() });
+        } else if found.is_dir() && depth < DEPTH {
+            collect_private(&entry.path(), depth + 1, masks);
+        }
+    }
+}

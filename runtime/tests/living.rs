@@ -1,0 +1,209 @@
+//! One sandbox, many commands: streams, status, signals, terminals, and the end of everything with its owner.
+#![allow(clippy::tests_outside_test_module, reason = "integration tests are a test module")]
+
+use holdpoint_runtime::{Access, Error, Limits, Sandbox, Stdio};
+use std::{
+    env, fs,
+    io::{Read, Write},
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process, thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+fn sandbox() -> (TempDir, Sandbox) {
+    let workspace = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::builder().system().workspace(workspace.path(), Access::ReadWrite).start().unwrap();
+    (workspace, sandbox)
+}
+
+fn shell(sandbox: &Sandbox, script: &str) -> (i32, String) {
+    let output = sandbox.command("sh").args(["-c", script]).output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[test]
+fn many_commands_run_in_one_sandbox() {
+    let (_workspace, sandbox) = sandbox();
+    for round in 0..40 {
+        assert_eq!(shell(&sandbox, &format!("echo {round}; exit {}", round % 7)), (round % 7, round.to_string()));
+    }
+}
+
+#[test]
+fn commands_run_side_by_side() {
+    let (_workspace, sandbox) = sandbox();
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    assert_eq!(shell(sandbox, &format!("echo {worker}")), (0, worker.to_string()));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn streams_pass_through() {
+    let (_workspace, sandbox) = sandbox();
+    let mut child =
+        sandbox.command("tr").args(["a-z", "A-Z"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"hold point").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"HOLD POINT");
+    assert!(output.status.success());
+}
+
+#[test]
+fn a_signal_is_the_commands_own_end() {
+    let (_workspace, sandbox) = sandbox();
+    let mut child = sandbox.command("sleep").arg("100").spawn().unwrap();
+    assert!(child.try_wait().unwrap().is_none());
+    child.signal(15).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
+}
+
+#[test]
+fn ignored_signals_of_the_embedder_are_not_inherited() {
+    // Rust programs ignore SIGPIPE; commands must not.
+    let (_workspace, sandbox) = sandbox();
+    assert_eq!(shell(&sandbox, "grep -E '^Sig(Ign|Blk)' /proc/self/status | grep -vc 0000000000000000").1, "0");
+}
+
+#[test]
+fn missing_program_and_directory_are_told_apart() {
+    let (_workspace, sandbox) = sandbox();
+    let error = sandbox.command("no-such-program").status().unwrap_err();
+    assert!(
+        matches!(&error, Error::Spawn { stage: "execute", source, .. } if source.raw_os_error() == Some(2)),
+        "{error:?}"
+    );
+    let error = sandbox.command("true").current_dir("/nowhere").status().unwrap_err();
+    assert!(matches!(&error, Error::Spawn { stage: "enter", .. }), "{error:?}");
+    let error = sandbox.command("/etc/passwd").status().unwrap_err();
+    assert!(matches!(&error, Error::Spawn { source, .. } if source.raw_os_error() == Some(13)), "{error:?}");
+}
+
+#[test]
+fn environment_begins_empty_and_arguments_are_bytes() {
+    let (_workspace, sandbox) = sandbox();
+    let output = sandbox.command("env").env("A", "1").env_clear().env("B", "2").output().unwrap();
+    assert_eq!(output.stdout, b"B=2\n");
+    let odd = std::ffi::OsString::from_vec_for_test();
+    let output = sandbox.command("printf").arg("%s").arg(&odd).output().unwrap();
+    assert_eq!(output.stdout, b"\xff\n'\"$x");
+}
+
+trait OddBytes {
+    fn from_vec_for_test() -> std::ffi::OsString;
+}
+
+impl OddBytes for std::ffi::OsString {
+    fn from_vec_for_test() -> std::ffi::OsString {
+        std::os::unix::ffi::OsStringExt::from_vec(b"\xff\n'\"$x".to_vec())
+    }
+}
+
+#[test]
+fn a_megabyte_of_arguments_arrives() {
+    let (_workspace, sandbox) = sandbox();
+    let many: Vec<String> = (0..10_000).map(|number| format!("{number:0100}")).collect();
+    let output = sandbox.command("sh").args(["-c", "echo $#", "sh"]).args(&many).output().unwrap();
+    assert_eq!(output.stdout, b"10000\n");
+}
+
+#[test]
+fn no_descriptor_leaks_inside() {
+    let (_workspace, sandbox) = sandbox();
+    let _open = fs::File::open("/etc/passwd").unwrap();
+    assert_eq!(shell(&sandbox, "ls /proc/self/fd | tr '\\n' ' '").1, "0 1 2 3", "3 is the listing's own");
+}
+
+#[test]
+fn a_terminal_of_its_own() {
+    let (_workspace, sandbox) = sandbox();
+    let script = "tty; stty size; read line; echo got $line; sleep 100";
+    let mut child = sandbox.command("sh").args(["-c", script]).terminal(33, 77).spawn().unwrap();
+    let mut terminal = child.terminal.take().unwrap();
+    terminal.write_all(b"word\n").unwrap();
+    let mut seen = String::new();
+    let mut buffer = [0u8; 256];
+    while !seen.contains("got word") {
+        let count = terminal.read(&mut buffer).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    assert!(seen.contains("/dev/pts/0") && seen.contains("33 77"), "{seen}");
+    // Ctrl-C: the line discipline makes a signal of it.
+    terminal.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+}
+
+#[test]
+fn limits_bound_processes_and_descriptors() {
+    let workspace = tempfile::tempdir().unwrap();
+    let limits = Limits { pids: Some(310), open_files: Some(64), memory: Some(256 << 20), ..Limits::default() };
+    let sandbox =
+        Sandbox::builder().system().workspace(workspace.path(), Access::ReadWrite).limits(limits).start().unwrap();
+    assert_eq!(shell(&sandbox, "ulimit -n").1, "64");
+    let bomb = "import os,time\nn=0\ntry:\n  while n<900:\n    if os.fork()==0: time.sleep(9); os._exit(0)\n    n+=1\nexcept OSError: pass\nprint(n<320)";
+    assert_eq!(sandbox.command("python3").args(["-c", bomb]).output().unwrap().stdout, b"True\n");
+    let hog = sandbox.command("python3").args(["-c", "b'x' * (512 << 20)"]).output().unwrap();
+    assert!(!hog.status.success());
+}
+
+#[test]
+fn dropping_the_sandbox_ends_everything_inside() {
+    let (workspace, sandbox) = sandbox();
+    let beat = workspace.path().join("beat");
+    shell(
+        &sandbox,
+        "(trap '' HUP TERM INT; setsid sh -c 'while :; do echo x >> beat; sleep 0.02; done') >/dev/null 2>&1 &",
+    );
+    wait_for(|| beat.exists());
+    drop(sandbox);
+    assert_still(&beat);
+}
+
+/// Runs in a process of its own that is then killed: see the next test.
+#[test]
+fn owner() {
+    let Some(workspace) = env::var_os("OWNED_WORKSPACE") else { return };
+    let sandbox = Sandbox::builder().system().workspace(&workspace, Access::ReadWrite).start().unwrap();
+    let script = "trap '' HUP TERM INT; while :; do echo x >> beat; sleep 0.02; done";
+    sandbox.command("sh").args(["-c", script]).status().unwrap();
+}
+
+#[test]
+fn killing_the_owner_ends_everything_inside_and_leaves_nothing_behind() {
+    let workspace = tempfile::tempdir().unwrap();
+    let mut owner = process::Command::new(env::current_exe().unwrap())
+        .args(["--exact", "owner", "--test-threads=1"])
+        .env("OWNED_WORKSPACE", workspace.path())
+        .stdout(process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let beat = workspace.path().join("beat");
+    wait_for(|| beat.exists());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    wait_for(|| fs::read_dir(workspace.path()).unwrap().count() == 1);
+    assert_still(&beat);
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn assert_still(beat: &Path) {
+    thread::sleep(Duration::from_millis(100));
+    let before = fs::metadata(beat).unwrap().len();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(fs::metadata(beat).unwrap().len(), before, "something still runs");
+}
