@@ -71,11 +71,11 @@ pub(crate) fn ensure(requirements: &[Requirement]) -> Result<()> {
     if !nix::unistd::Uid::effective().is_root() || find("apt-get").is_none() {
         bail!("the tests need programs that are not installed; please run, as root: apt-get install {list}");
     }
-    println!("installing {list}");
+    eprintln!("installing {list}");
     let mut update = apt();
     // An index that could not be refreshed may still be good enough; the installation decides.
     if let Err(error) = process::run(update.args(["update", "--quiet", "--quiet"])) {
-        println!("{error:#}");
+        eprintln!("{error:#}");
     }
     let mut install = apt();
     install.args(["install", "--yes", "--quiet", "--quiet", "--no-install-recommends"]).args(&missing);
@@ -87,6 +87,8 @@ pub(crate) fn ensure(requirements: &[Requirement]) -> Result<()> {
 fn apt() -> Command {
     let mut apt = Command::new("apt-get");
     apt.env("DEBIAN_FRONTEND", "noninteractive");
+    // Standard output is for the task's own answer.
+    apt.stdout(std::io::stderr());
     apt
 }
 
