@@ -42,9 +42,8 @@ impl Guarded {
                 self.keep(dotgit, StandIn::Directory);
                 // What the symlink leads to must stay writable, or no commit could be made.
                 let Ok(target) = dotgit.canonicalize() else { return };
-                self.protected.retain(|entry| {
-                    !matches!(entry, Protected::Existing { path, directory: true } if *path == target)
-                });
+                self.protected
+                    .retain(|entry| !matches!(entry, Protected::Existing { path, directory: true } if *path == target));
                 match kind_at(&target) {
                     Ok(Kind::Directory) if self.contains(&target) => self.git_dir(&target, dotgit.parent()),
                     Ok(Kind::File) => self.pointed(&target),
@@ -229,7 +228,8 @@ fn settings(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
         match first {
             b'#' | b';' => rest = rest.iter().position(|&byte| byte == b'\n').map_or(&[], |end| &rest[end..]),
             b'[' => {
-                let end = after.iter().position(|byte| matches!(byte, b']' | b' ' | b'"' | b'\n')).unwrap_or(after.len());
+                let end =
+                    after.iter().position(|byte| matches!(byte, b']' | b' ' | b'"' | b'\n')).unwrap_or(after.len());
                 section = after[..end].to_ascii_lowercase();
                 // A subsection stands in quotes and may hold a bracket.
                 let mut quoted = false;
@@ -240,7 +240,8 @@ fn settings(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
                 rest = close.map_or(&[], |close| &after[close + 1..]);
             }
             byte if byte.is_ascii_alphabetic() => {
-                let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(rest.len());
+                let end =
+                    rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(rest.len());
                 let key = rest[..end].to_ascii_lowercase();
                 let (value, left) = value(&rest[end..]);
                 settings.push((section.clone(), key, value));
@@ -293,8 +294,11 @@ fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
 
 /// A warning when masked paths are tracked: git keeps their content in its own database, which stays readable.
 pub(super) fn tracked(workspace: &Path, masks: &[Mask]) -> Vec<String> {
-    let relative: HashSet<&[u8]> =
-        masks.iter().filter_map(|mask| mask.path.strip_prefix(workspace).ok()).map(|path| path.as_os_str().as_bytes()).collect();
+    let relative: HashSet<&[u8]> = masks
+        .iter()
+        .filter_map(|mask| mask.path.strip_prefix(workspace).ok())
+        .map(|path| path.as_os_str().as_bytes())
+        .collect();
     if relative.is_empty() {
         return Vec::new();
     }

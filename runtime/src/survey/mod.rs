@@ -32,8 +32,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 pub(crate) use globs::Globs;
-pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
 use walk::{Found, MOST_OUTSIDE, Walk};
+pub(crate) use walk::{Inode, Kind, kind_at, kind_of, open_directory};
 
 /// What to survey. Every path is absolute and has no symlink in it.
 pub(crate) struct Request<'a> {
@@ -135,7 +135,9 @@ pub(crate) enum SurveyError {
         why: String,
     },
     /// A pattern that would hide the workspace.
-    #[error("the pattern `{pattern}` denies the workspace {workspace} itself; choose another workspace or narrow the pattern")]
+    #[error(
+        "the pattern `{pattern}` denies the workspace {workspace} itself; choose another workspace or narrow the pattern"
+    )]
     Workspace {
         /// As the user wrote it.
         pattern: String,
@@ -165,7 +167,9 @@ pub(crate) enum SurveyError {
         most: usize,
     },
     /// An absolute pattern that searches too large a tree.
-    #[error("the pattern `{pattern}` searches more than {MOST_OUTSIDE} entries below {path}; give it a longer fixed directory")]
+    #[error(
+        "the pattern `{pattern}` searches more than {MOST_OUTSIDE} entries below {path}; give it a longer fixed directory"
+    )]
     Outside {
         /// As the user wrote it.
         pattern: String,
@@ -232,8 +236,8 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
     denied_links(&globs, &roots, request, &mut guarded, &mut found)?;
     found.mask_hard_links();
 
-    for (path, kind) in std::mem::take(&mut found.named) {
-        guarded.named(&path, kind);
+    for path in std::mem::take(&mut found.named) {
+        guarded.named(&path);
     }
     found.warnings.append(&mut guarded.warnings);
     let masks = shallowest(reachable(found.masks));
@@ -245,7 +249,8 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         directories.retain(|path| !found.later.iter().any(|masked| path.starts_with(masked)));
     }
     let pinned_roots = if workspace_writable { &roots[..] } else { &roots[request.workspace.iter().len()..] };
-    let mut pins = pins(pinned_roots, masks.iter().map(|mask| mask.path.as_path()).chain(protected.iter().map(Protected::path)));
+    let mut pins =
+        pins(pinned_roots, masks.iter().map(|mask| mask.path.as_path()).chain(protected.iter().map(Protected::path)));
     // What is read-only as a whole needs no pins in it.
     let whole: Vec<&Path> = protected
         .iter()

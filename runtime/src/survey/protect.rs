@@ -2,9 +2,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat, geteuid};
 
 use super::walk::{Kind, kind_at};
 use super::{Protected, StandIn, SurveyError};
@@ -113,14 +116,18 @@ impl Guarded {
             match kind_at(&path) {
                 Ok(Kind::Symlink) => self.protected.push(Protected::Symlink { path }),
                 Ok(kind) => self.protected.push(Protected::Existing { path, directory: kind == Kind::Directory }),
-                Err(_) => self.warnings.push(format!("{} does not exist and is not in the workspace: not protected", path.display())),
+                Err(_) => self
+                    .warnings
+                    .push(format!("{} does not exist and is not in the workspace: not protected", path.display())),
             }
         }
         Ok(())
     }
 
     /// An entry the walk met whose name is protected.
-    pub(crate) fn named(&mut self, path: &Path, kind: Kind) {
+    pub(crate) fn named(&mut self, path: &Path) {
+        // Looked at again: what another run has reserved is not there, and stands as absent where it matters.
+        let Ok(kind) = kind_at(path) else { return self.reserved(path) };
         match (path.file_name().and_then(OsStr::to_str), path.parent()) {
             (Some(".git"), _) => self.repository(path, kind),
             (Some("HEAD"), Some(parent)) => {
@@ -132,10 +139,18 @@ impl Guarded {
         }
     }
 
+    /// Shares a reservation that another run holds at a name below the root: there it may be the only one to know why.
+    fn reserved(&mut self, path: &Path) {
+        if self.workspace.as_deref() != path.parent() && path.file_name().is_some_and(|name| name != "HEAD") {
+            self.keep(path, StandIn::Directory);
+        }
+    }
+
     /// Protects `path` by every name that leads there: each symlink on the way is pinned, what it finally leads to is kept
     /// when it lies in the workspace, and the first part that is missing is reserved.
     pub(crate) fn keep(&mut self, path: &Path, stand_in: StandIn) {
-        let base = self.areas().find(|area| path.starts_with(area)).map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
+        let base =
+            self.areas().find(|area| path.starts_with(area)).map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
         let Ok(below) = path.strip_prefix(&base) else { return };
         let mut todo: VecDeque<OsString> = below.iter().map(OsString::from).collect();
         let mut at = base;
@@ -176,8 +191,9 @@ impl Guarded {
                 Ok(Kind::Directory) => at = next,
                 Ok(_) => return,
                 Err(Errno::ENOENT) => {
-                    if inside && !todo.iter().any(|part| part == "..") {
-                        let stand_in = if todo.is_empty() { stand_in } else { StandIn::Directory };
+                    if inside && !todo.iter().any(|part| part == "..") && creatable(&at) {
+                        let wanted = if todo.is_empty() { stand_in } else { StandIn::Directory };
+                        let stand_in = as_reserved(&next, wanted);
                         self.protected.push(Protected::Absent { path: next, stand_in });
                     }
                     return;
@@ -199,6 +215,21 @@ impl Guarded {
     pub(super) fn is_workspace(&self, path: &Path) -> bool {
         self.workspace.as_deref() == Some(path)
     }
+}
+
+/// The kind of stand-in that holds the name already, when one does; else the one that is wanted.
+fn as_reserved(path: &Path, wanted: StandIn) -> StandIn {
+    match (path.symlink_metadata(), wanted) {
+        (Ok(status), _) if status.is_dir() => StandIn::Directory,
+        (Ok(_), StandIn::Directory) => StandIn::File(""),
+        _ => wanted,
+    }
+}
+
+/// Whether somebody with our user id can create something in `directory`, perhaps after a `chmod`.
+fn creatable(directory: &Path) -> bool {
+    let writable = faccessat(AT_FDCWD, directory, AccessFlags::W_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES);
+    writable || directory.metadata().is_ok_and(|status| status.uid() == geteuid().as_raw())
 }
 
 /// Without what lies in a directory that is kept read-only as a whole.

@@ -100,7 +100,16 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
 
 fn git(directory: &Path, arguments: &[&str]) {
     let output = Command::new("git")
-        .args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"])
+        .args([
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "-c",
+            "init.defaultBranch=main",
+            "-c",
+            "protocol.file.allow=always",
+        ])
         .args(arguments)
         .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -114,14 +123,33 @@ fn git(directory: &Path, arguments: &[&str]) {
 fn the_patterns_of_the_article_find_everything_at_every_depth() {
     let deep = "d/".repeat(60) + ".env";
     let tree = Tree::new(&[
-        ".env", ".env.production", "src/main.rs", "secrets/prod.key", "a/b/secrets/x/y", "config/api_TOKEN.txt",
-        "railway.json", ".railway/config.json", ".hidden/credentials.json", "target/ignored/.env", &deep, "readme",
+        ".env",
+        ".env.production",
+        "src/main.rs",
+        "secrets/prod.key",
+        "a/b/secrets/x/y",
+        "config/api_TOKEN.txt",
+        "railway.json",
+        ".railway/config.json",
+        ".hidden/credentials.json",
+        "target/ignored/.env",
+        &deep,
+        "readme",
     ]);
     fs::write(tree.path(".gitignore"), "target\n.env\n").unwrap();
-    let survey = tree.deny(&["**/.env*", "**/secrets/**", "**/*token*", "**/*credential*", "**/railway.json", "**/.railway/**"]);
+    let survey =
+        tree.deny(&["**/.env*", "**/secrets/**", "**/*token*", "**/*credential*", "**/railway.json", "**/.railway/**"]);
     let expected = [
-        ".env", ".env.production", "secrets/", "a/b/secrets/", "config/api_TOKEN.txt", "railway.json", ".railway/",
-        ".hidden/credentials.json", "target/ignored/.env", &deep,
+        ".env",
+        ".env.production",
+        "secrets/",
+        "a/b/secrets/",
+        "config/api_TOKEN.txt",
+        "railway.json",
+        ".railway/",
+        ".hidden/credentials.json",
+        "target/ignored/.env",
+        &deep,
     ];
     assert_eq!(tree.masks(&survey), set(&expected));
     assert!(survey.pins.is_empty(), "nothing can be renamed in a read-only workspace");
@@ -186,7 +214,8 @@ fn a_path_through_a_symlinked_directory_counts() {
 #[test]
 fn traps_in_a_workspace_stop_nothing() {
     let tree = Tree::new(&["plain"]);
-    for name in [&b".env\nnewline"[..], b".env\xff\xfe", b"-rf", b".env\x1b[31m", b"*", b"$(touch pwned)", &[b'a'; 255]] {
+    for name in [&b".env\nnewline"[..], b".env\xff\xfe", b"-rf", b".env\x1b[31m", b"*", b"$(touch pwned)", &[b'a'; 255]]
+    {
         fs::write(tree.root.join(OsStr::from_bytes(name)), "x").unwrap();
     }
     nix::unistd::mkfifo(&tree.path(".env.pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -226,7 +255,7 @@ fn a_deep_tree_and_a_path_without_end_are_walked_or_hidden() {
 #[test]
 fn a_directory_nobody_can_list_is_hidden_as_a_whole() {
     let tree = Tree::new(&["locked/inner/.env", "shut/.env", "shut/sub/x"]);
-    fs::set_permissions(tree.path("locked"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.path("locked"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(tree.path("shut"), fs::Permissions::from_mode(0o400)).unwrap();
     let survey = tree.deny(&[".env"]);
     fs::set_permissions(tree.path("locked"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -253,7 +282,9 @@ fn patterns_with_places_apply_there_only() {
 #[test]
 fn what_denies_the_workspace_or_means_nothing_is_an_error_that_names_it() {
     let tree = Tree::new(&["x"]);
-    for pattern in [tree.root.display().to_string(), format!("{}/**", tree.root.parent().unwrap().display()), "a[".into()] {
+    for pattern in
+        [tree.root.display().to_string(), format!("{}/**", tree.root.parent().unwrap().display()), "a[".into()]
+    {
         let error = tree.survey(&[&pattern], &[], false).unwrap_err();
         assert!(error.to_string().contains(&pattern), "{error}");
     }
@@ -293,9 +324,26 @@ fn root_names_are_protected_whether_or_not_they_exist() {
     fs::create_dir(tree.path("other")).unwrap();
     let survey = tree.guard(&[]);
     let expected = [
-        "=.codex", "=.mcp.json", "=AGENTS.md", "=other", "+.agents", "+.cursor", "+.devcontainer", "+.devcontainer.json",
-        "+.envrc", "+.gemini", "+.git", "+.holdpoint", "+.idea", "+AGENTS.override.md", "+CLAUDE.md", "+HEAD",
-        "@.claude", "@.vscode", "@.zed", "+elsewhere",
+        "=.codex",
+        "=.mcp.json",
+        "=AGENTS.md",
+        "=other",
+        "+.agents",
+        "+.cursor",
+        "+.devcontainer",
+        "+.devcontainer.json",
+        "+.envrc",
+        "+.gemini",
+        "+.git",
+        "+.holdpoint",
+        "+.idea",
+        "+AGENTS.override.md",
+        "+CLAUDE.md",
+        "+HEAD",
+        "@.claude",
+        "@.vscode",
+        "@.zed",
+        "+elsewhere",
     ];
     assert_eq!(tree.protected(&survey), set(&expected));
     assert!(survey.warnings.iter().any(|warning| warning.contains("git init")));
@@ -306,7 +354,11 @@ fn root_names_are_protected_whether_or_not_they_exist() {
 #[test]
 fn names_below_the_root_are_protected_where_they_exist() {
     let tree = Tree::new(&[
-        "sub/AGENTS.md", "a/b/.holdpoint/x", "sub/.claude/settings.json", "node_modules/p/.vscode/x", "node_modules/p/CLAUDE.md",
+        "sub/AGENTS.md",
+        "a/b/.holdpoint/x",
+        "sub/.claude/settings.json",
+        "node_modules/p/.vscode/x",
+        "node_modules/p/CLAUDE.md",
     ]);
     let survey = tree.guard(&[]);
     let protected = tree.protected(&survey);
@@ -332,9 +384,18 @@ fn a_repository_keeps_what_makes_git_run_programs() {
     let survey = tree.guard(&[]);
     let protected = tree.protected(&survey);
     for name in [
-        "=.git/hooks", "=.git/config", "-.git/config.worktree", "-.git/commondir", "+.husky", "=tools/git.inc",
-        "+vendor/sub/.git/hooks", "=vendor/sub/.git/config", "-vendor/sub/.git/config.worktree",
-        "-vendor/sub/.git/commondir", "=bare.git/config", "=bare.git/hooks",
+        "=.git/hooks",
+        "=.git/config",
+        "-.git/config.worktree",
+        "-.git/commondir",
+        "+.husky",
+        "=tools/git.inc",
+        "+vendor/sub/.git/hooks",
+        "=vendor/sub/.git/config",
+        "-vendor/sub/.git/config.worktree",
+        "-vendor/sub/.git/commondir",
+        "=bare.git/config",
+        "=bare.git/hooks",
     ] {
         assert!(protected.contains(name), "{name} in {protected:?}");
     }
@@ -356,8 +417,13 @@ fn worktrees_and_submodules_inside_are_protected_behind_their_git_file() {
     git(&tree.root, &["submodule", "--quiet", "add", origin.to_str().unwrap(), "lib/deep"]);
     let protected = tree.protected(&tree.guard(&[]));
     for name in [
-        "=wt/.git", "=.git/worktrees/wt/commondir", "=.git/worktrees/wt/gitdir", "-.git/worktrees/wt/config.worktree",
-        "=lib/deep/.git", "=.git/modules/lib/deep/config", "=.git/modules/lib/deep/hooks",
+        "=wt/.git",
+        "=.git/worktrees/wt/commondir",
+        "=.git/worktrees/wt/gitdir",
+        "-.git/worktrees/wt/config.worktree",
+        "=lib/deep/.git",
+        "=.git/modules/lib/deep/config",
+        "=.git/modules/lib/deep/hooks",
         "-.git/modules/lib/deep/commondir",
     ] {
         assert!(protected.contains(name), "{name} in {protected:?}");
@@ -427,7 +493,10 @@ fn a_tracked_secret_is_called_out() {
         git(&tree.root, &["add", "-f", "."]);
         let survey = tree.deny(&["**/*token*", "**/.env"]);
         let warning = survey.warnings.iter().find(|warning| warning.contains("tracked by git")).unwrap();
-        assert!(warning.contains(".env") && warning.contains("src/token.txt") && !warning.contains("main.rs"), "{warning}");
+        assert!(
+            warning.contains(".env") && warning.contains("src/token.txt") && !warning.contains("main.rs"),
+            "{warning}"
+        );
     }
     assert!(!tree.deny(&["**/nothing"]).warnings.iter().any(|warning| warning.contains("tracked")));
 }
@@ -441,4 +510,36 @@ fn branch_names_are_no_files_of_the_user() {
     tree.file(".git/token-store");
     let survey = tree.deny(&["**/*token*"]);
     assert_eq!(tree.masks(&survey), set(&[".git/token-store"]));
+}
+
+#[test]
+fn what_another_run_reserves_stays_absent_here() {
+    let tree = Tree::new(&["x"]);
+    let names = |survey: &Survey| -> Vec<(PathBuf, Option<&'static str>)> {
+        let absent = |entry: &Protected| match entry {
+            Protected::Absent { path, stand_in: StandIn::Directory } => Some((path.clone(), None)),
+            Protected::Absent { path, stand_in: StandIn::File(content) } => Some((path.clone(), Some(*content))),
+            _ => None,
+        };
+        survey.protected.iter().filter_map(absent).collect()
+    };
+    for repository in [false, true] {
+        if repository {
+            git(&tree.root, &["init", "-q"]);
+            git(&tree.root, &["commit", "-q", "--allow-empty", "-m", "x"]);
+        }
+        let before = tree.guard(&["not/there"]);
+        let absent = names(&before);
+        let held = crate::reserve::reserve(absent.iter().map(|(path, content)| (path.as_path(), *content))).unwrap();
+        if repository {
+            git(&tree.root, &["status"]);
+            git(&tree.root, &["commit", "-q", "--allow-empty", "-m", "y"]);
+            git(&tree.root, &["gc", "-q"]);
+        }
+        let during = tree.guard(&["not/there"]);
+        assert_eq!(names(&during), absent);
+        assert_eq!(during.protected, before.protected);
+        crate::reserve::release(held);
+        assert_eq!(tree.guard(&["not/there"]).protected, before.protected);
+    }
 }

@@ -14,6 +14,7 @@ use nix::sys::statfs::fstatfs;
 
 use super::globs::{Globs, Place, States, lowercase};
 use super::{Mask, SurveyError};
+use crate::reserve::is_marked;
 
 /// A directory with a longer path is masked instead of read: the paths of its entries could not be given to the kernel.
 const LONGEST_DIRECTORY: usize = 4_095 - 256;
@@ -44,7 +45,7 @@ pub(crate) struct Found {
     /// Directories that were read and are not masked.
     pub(crate) directories: Vec<PathBuf>,
     /// Entries whose name is worth protecting, in the workspace.
-    pub(crate) named: Vec<(PathBuf, Kind)>,
+    pub(crate) named: Vec<PathBuf>,
     /// Symlinks whose own name is denied.
     pub(crate) links: Vec<PathBuf>,
     /// Inodes of denied files.
@@ -136,7 +137,9 @@ impl Walk<'_> {
                 found.later.push(path.to_owned());
                 let first = self.pending(path, States::default(), States::default(), Mode::Denied);
                 if !self.drain(first, found)? {
-                    found.warnings.push(format!("{} is too large to look for hard links of the files in it", path.display()));
+                    found
+                        .warnings
+                        .push(format!("{} is too large to look for hard links of the files in it", path.display()));
                 }
             }
             Kind::File => {
@@ -176,7 +179,11 @@ impl Walk<'_> {
                 }
                 Err(errno) => {
                     if at.mode != Mode::Denied {
-                        found.warnings.push(format!("{} cannot be listed ({}) and is hidden", at.path.display(), errno.desc()));
+                        found.warnings.push(format!(
+                            "{} cannot be listed ({}) and is hidden",
+                            at.path.display(),
+                            errno.desc()
+                        ));
                         found.masks.push(Mask { path: at.path, directory: true });
                     }
                     continue;
@@ -214,10 +221,10 @@ impl Walk<'_> {
         if at.mode == Mode::Full {
             found.directories.push(at.path.clone());
         }
-        let mut stream = Dir::from_fd(directory).map_err(failed)?;
-        // The stream borrows itself while it is read, so what needs its descriptor uses a second one.
+        let stream = Dir::from_fd(directory).map_err(failed)?;
+        // The stream owns its descriptor while it is read, so what needs one uses a second.
         let mut side = None;
-        for entry in stream.iter() {
+        for entry in stream {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(errno) => return Err(failed(errno)),
@@ -279,8 +286,10 @@ impl Walk<'_> {
         let hit = self.globs.hit(&at.states, lower, directory, names).is_some();
         if self.writable && at.mode == Mode::Full {
             let protected = super::protect::is_protected(name.as_bytes(), at.vendored);
-            if protected || (!self.protect.is_empty() && self.protect.hit(&at.protect, lower, directory, true).is_some()) {
-                found.named.push((at.path.join(name), kind));
+            if protected
+                || (!self.protect.is_empty() && self.protect.hit(&at.protect, lower, directory, true).is_some())
+            {
+                found.named.push(at.path.join(name));
             }
         }
         match kind {
@@ -380,9 +389,13 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     openat2(AT_FDCWD, path, how)
 }
 
-/// What is at `path`, without following it when it is a symlink.
+/// What is at `path`, without following it when it is a symlink. What only a reservation put there is not there.
 pub(crate) fn kind_at(path: &Path) -> Result<Kind, Errno> {
-    fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).map(|status| kind_of(&status))
+    match fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(status) if is_marked(&status) => Err(Errno::ENOENT),
+        Ok(status) => Ok(kind_of(&status)),
+        Err(errno) => Err(errno),
+    }
 }
 
 pub(crate) fn kind_of(status: &FileStat) -> Kind {
