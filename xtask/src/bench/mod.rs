@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::tree::Build;
 use crate::{process, requirements, tree};
@@ -49,9 +49,11 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
     section(&mut text, "Launching `/bin/true`", &launch)?;
     let masks = measure::interleaved(&scene.masks(), (options.rounds / 5).max(5))?;
     section(&mut text, &format!("Launching `/bin/true` with {MASKS} files hidden"), &masks)?;
-    if let Some(living) = living(options.rounds)? {
-        writeln!(text, "## The next command in a living sandbox\n\n{}", living.trim_end())?;
-    }
+    writeln!(
+        text,
+        "## `/bin/true` from a program that embeds `holdpoint-runtime`\n\n| | median ms | × bare |\n|---|---:|---:|"
+    )?;
+    text.push_str(&living(options.rounds)?);
     println!("{text}");
     if options.write {
         write_page(&text)?;
@@ -158,16 +160,30 @@ fn section(text: &mut String, title: &str, timings: &[Timing]) -> Result<()> {
     Ok(())
 }
 
-/// What the runtime's own example says about commands in a sandbox that lives already.
-fn living(rounds: usize) -> Result<Option<String>> {
-    if !tree::root().join("runtime/examples/living.rs").exists() {
-        return Ok(None);
-    }
+/// What the runtime's own example says about commands in a sandbox that lives already, as rows of a table.
+fn living(rounds: usize) -> Result<String> {
     let mut cargo = tree::cargo();
     cargo.args(["run", "--quiet", "--release", "--package", "holdpoint-runtime", "--example", "living", "--"]);
     cargo.arg(rounds.to_string());
     let outcome = process::tee(&mut cargo)?;
-    Ok((outcome.code == 0).then_some(outcome.stdout))
+    if outcome.code != 0 {
+        bail!("the example `living` ended with {}", outcome.code);
+    }
+    rows(&outcome.stdout)
+}
+
+/// Lines such as `fresh sandbox 1.234 ms` as rows, each with its ratio to the first.
+fn rows(text: &str) -> Result<String> {
+    let mut rows = String::new();
+    let mut first = None;
+    for line in text.lines() {
+        let (name, median) =
+            line.trim().strip_suffix(" ms").and_then(|line| line.rsplit_once(' ')).context("no time")?;
+        let median: f64 = median.parse()?;
+        let ratio = median / *first.get_or_insert(median);
+        writeln!(rows, "| {} | {median:.2} | {ratio:.2} |", name.trim())?;
+    }
+    Ok(rows)
 }
 
 /// Puts the tables below the marker of the page, which says how they came about.
@@ -182,4 +198,16 @@ fn write_page(text: &str) -> Result<()> {
     let place = format!("Linux {}, {cpus} processors, {}.", kernel.trim(), String::from_utf8_lossy(&version).trim());
     fs::write(&page, format!("{above}{MARKER}\n\n{place}\n\n{}\n", text.trim_end()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+
+    #[test]
+    fn times_of_the_example_become_rows() {
+        let text = "           bare    0.500 ms\n  fresh sandbox    2.000 ms\n";
+        assert_eq!(rows(text).unwrap(), "| bare | 0.50 | 1.00 |\n| fresh sandbox | 2.00 | 4.00 |\n");
+        assert!(rows("nothing").is_err());
+    }
 }
