@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler checks, each reported as `file:line: what is wrong`.
 
+mod attacks;
 mod examples;
 mod fence;
 mod files;
@@ -68,12 +69,13 @@ pub(crate) fn main(_: &Options) -> Result<bool> {
         let text = fs::read_to_string(root.join(path)).with_context(|| path.display().to_string())?;
         files.push(Rust::new(path.clone(), text));
     }
-    let rules: [(&str, Vec<Finding>); 6] = [
+    let rules: [(&str, Vec<Finding>); 7] = [
         ("crates depend in one direction", graph::check()?),
         ("unsafe stays behind the fence", files.iter().flat_map(fence::check).collect()),
         ("files are readable", files::check(&files)),
         ("words and names", files.iter().flat_map(words::check).collect()),
         ("what the documents show is accepted", examples::check(&root, &paths)?),
+        ("the table of attacks names tests that exist", attacks::check(&root, &files)?),
         ("nothing names a registry of its own", words::check_registries(&root, &paths)?),
     ];
     let mut tally = Tally::default();
