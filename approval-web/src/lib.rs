@@ -13,10 +13,12 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod bytes;
 pub mod client;
 mod error;
 pub mod hold;
+mod pages;
 pub mod plan;
 pub mod runner;
 pub mod server;
