@@ -8,8 +8,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::unistd::User;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::tally::Tally;
+use crate::tree::Build;
 use crate::{process, tree};
 
 /// The user the tests run as; every Debian system has it and it owns nothing.
@@ -24,37 +26,61 @@ struct Binary {
     package: PathBuf,
 }
 
-/// Runs them; to be called as root.
-pub(crate) fn run() -> Result<Tally> {
-    let user = User::from_name(USER)?.with_context(|| format!("this system has no user {USER}"))?;
-    let home = tempfile::Builder::new().prefix("holdpoint-user-").tempdir_in("/var/tmp")?;
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
-    let own = home.path().join("home");
-    fs::create_dir_all(own.join("tmp"))?;
-    for directory in [own.clone(), own.join("tmp")] {
-        chown(&directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-    }
-    let root = reachable_root(home.path())?;
-    let mut sum = Tally::default();
-    for binary in build(&root)? {
-        let mut tests = as_user(&user, &own);
-        tests.arg(&binary.file).current_dir(&binary.package).env("CARGO_MANIFEST_DIR", &binary.package);
-        let outcome = process::tee(&mut tests)?;
-        sum += Tally::of(&outcome.text()).ended(outcome.code);
-    }
-    Ok(sum)
+/// The user, and a place of its own.
+pub(crate) struct Ordinary {
+    user: User,
+    place: TempDir,
+    home: PathBuf,
 }
 
-/// A command line that becomes the user first, with a home directory and a temporary directory of its own.
-fn as_user(user: &User, home: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid));
-    command.args(["--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--"]);
-    command.env("HOME", home).env("TMPDIR", home.join("tmp")).env("USER", USER).env("LOGNAME", USER);
-    for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
-        command.env_remove(name);
+impl Ordinary {
+    /// Makes the place; to be called as root.
+    pub(crate) fn new() -> Result<Self> {
+        let user = User::from_name(USER)?.with_context(|| format!("this system has no user {USER}"))?;
+        let place = tempfile::Builder::new().prefix("holdpoint-user-").tempdir_in("/var/tmp")?;
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755))?;
+        let home = place.path().join("home");
+        fs::create_dir_all(home.join("tmp"))?;
+        for directory in [home.clone(), home.join("tmp")] {
+            chown(&directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        Ok(Self { user, place, home })
     }
-    command
+
+    /// Runs the tests of the crates that touch the kernel.
+    pub(crate) fn tests(&self) -> Result<Tally> {
+        let root = reachable_root(self.place.path())?;
+        let mut sum = Tally::default();
+        for binary in build(&root)? {
+            let mut tests = self.command(&binary.file);
+            tests.current_dir(&binary.package).env("CARGO_MANIFEST_DIR", &binary.package);
+            let outcome = process::tee(&mut tests)?;
+            sum += Tally::of(&outcome.text()).ended(outcome.code);
+        }
+        Ok(sum)
+    }
+
+    /// Replays the incident.
+    pub(crate) fn replay(&self) -> Result<Tally> {
+        let (xtask, holdpoint) = (self.place.path().join("xtask"), self.place.path().join("holdpoint"));
+        fs::copy(std::env::current_exe()?, &xtask)?;
+        fs::copy(tree::holdpoint(Build::Dev)?, &holdpoint)?;
+        let mut replay = self.command(&xtask);
+        let outcome = process::tee(replay.args(["replay", "--binary"]).arg(&holdpoint).current_dir(&self.home))?;
+        Ok(Tally::of(&outcome.text()).ended(outcome.code))
+    }
+
+    /// A command line that becomes the user first, with a home directory and a temporary directory of its own.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--reuid={}", self.user.uid)).arg(format!("--regid={}", self.user.gid));
+        command.args(["--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--"]).arg(program);
+        command.env("HOME", &self.home).env("TMPDIR", self.home.join("tmp")).env("USER", USER).env("LOGNAME", USER);
+        for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
+            command.env_remove(name);
+        }
+        command
+    }
 }
 
 /// This repository when the user can read it, else a copy in a place where it can: tests name their files absolutely.

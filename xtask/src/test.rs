@@ -3,8 +3,9 @@
 use anyhow::Result;
 use nix::unistd::Uid;
 
+use crate::ordinary::Ordinary;
 use crate::tally::Tally;
-use crate::{e2e, ordinary, process, replay, requirements, tree};
+use crate::{e2e, process, replay, requirements, tree};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args, Default)]
@@ -28,9 +29,11 @@ pub(crate) fn all(options: &Options) -> Result<Tally> {
     if !options.no_browser {
         requirements::ensure(requirements::BROWSER)?;
     }
-    let mut parts = vec![("the tests of the crates", crates()?)];
+    let mut parts = vec![("the tests of the crates", counted(crates()))];
     if Uid::effective().is_root() {
-        parts.push(("the same as an ordinary user", ordinary::run()?));
+        let ordinary = Ordinary::new()?;
+        parts.push(("the same as an ordinary user", counted(ordinary.tests())));
+        parts.push(("the replay as an ordinary user", counted(ordinary.replay())));
     }
     let browser = if options.no_browser { Ok(Tally { skipped: 1, ..Tally::default() }) } else { e2e::run() };
     parts.push(("the approval page in a browser", counted(browser)));

@@ -10,11 +10,11 @@ mod report;
 mod scene;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::process::{self, Outcome};
 use crate::tally::Tally;
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Build as a user would install it.
     #[arg(long)]
     release: bool,
+    /// Build nothing and use this binary.
+    #[arg(long, value_name = "FILE", conflicts_with = "release")]
+    binary: Option<PathBuf>,
 }
 
 /// Runs the replay; false when a layer let the chain through, or when the chain does not work at all.
@@ -55,7 +58,10 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
 
 /// Runs the replay and counts the runs that went as they must.
 pub(crate) fn run(options: &Options) -> Result<Tally> {
-    let binary = tree::holdpoint(Build::from_flag(options.release))?;
+    let binary = match &options.binary {
+        Some(binary) => binary.canonicalize().with_context(|| binary.display().to_string())?,
+        None => tree::holdpoint(Build::from_flag(options.release))?,
+    };
     let directory = tempfile::Builder::new().prefix("holdpoint-replay-").tempdir()?;
     let mut runs = Vec::new();
     for layer in LAYERS {
