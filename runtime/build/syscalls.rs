@@ -4,7 +4,7 @@
 //! the pid namespace keeps outsiders out of reach and debuggers must work inside.
 
 /// Refused with EPERM, whatever the arguments.
-pub const REFUSED: &[(&str, i64)] = &[
+pub(crate) const REFUSED: &[(&str, i64)] = &[
     // New mounts would undo the masks; without capabilities they fail anyway, this is the second wall.
     ("mount", libc::SYS_mount),
     ("umount2", libc::SYS_umount2),
@@ -54,7 +54,7 @@ pub const REFUSED: &[(&str, i64)] = &[
 
 /// Answered with ENOSYS so that programs take their older path: `clone3` hides its flags from a filter in memory, and
 /// io_uring performs calls that no filter sees.
-pub const ABSENT: &[(&str, i64)] = &[
+pub(crate) const ABSENT: &[(&str, i64)] = &[
     ("clone3", libc::SYS_clone3),
     ("io_uring_setup", libc::SYS_io_uring_setup),
     ("io_uring_enter", libc::SYS_io_uring_enter),
@@ -62,7 +62,7 @@ pub const ABSENT: &[(&str, i64)] = &[
 ];
 
 /// Namespace flags that neither `clone` nor `unshare` may carry.
-pub const NAMESPACE_FLAGS: &[i32] = &[
+pub(crate) const NAMESPACE_FLAGS: &[i32] = &[
     libc::CLONE_NEWUSER,
     libc::CLONE_NEWNS,
     libc::CLONE_NEWPID,
@@ -75,7 +75,7 @@ pub const NAMESPACE_FLAGS: &[i32] = &[
 
 /// Terminal requests that push input into the terminal (CVE-2017-5226, CVE-2023-28339). Compared on the low 32 bits:
 /// the kernel ignores the rest (CVE-2019-10063).
-pub const TERMINAL_REQUESTS: &[u64] = &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
+pub(crate) const TERMINAL_REQUESTS: &[u64] = &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
 
 /// The only socket families there are; AF_NETLINK only with NETLINK_ROUTE.
-pub const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+pub(crate) const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];

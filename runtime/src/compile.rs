@@ -337,7 +337,6 @@ impl Compiler {
         let limits = &plan.limits;
         let bounds = [
             (libc::RLIMIT_CORE, Some(0)),
-            (libc::RLIMIT_DATA, limits.memory),
             (libc::RLIMIT_NPROC, limits.pids),
             (libc::RLIMIT_CPU, limits.cpu_time.map(|time| time.as_secs().max(1))),
             (libc::RLIMIT_NOFILE, limits.open_files),

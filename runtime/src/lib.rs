@@ -45,6 +45,7 @@ mod error;
 mod executable;
 mod guard;
 mod landlocked;
+mod memory;
 mod plan;
 
 mod program;

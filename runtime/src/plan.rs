@@ -96,7 +96,7 @@ pub enum Kept {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Bytes of memory. Without a delegated control group this bounds the data segment of each process (RLIMIT_DATA).
+    /// Bytes of memory that all processes together may hold (resident, not shared). The largest is killed when they hold more.
     pub memory: Option<u64>,
     /// Processes and threads at one time.
     pub pids: Option<u64>,

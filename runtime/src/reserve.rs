@@ -11,7 +11,7 @@
 use std::ffi::{CString, OsStr};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,13 @@ pub(crate) struct Reservation {
     parent: OwnedFd,
     name: CString,
     file: bool,
+}
+
+impl Reservation {
+    /// What stands there, and the directory that holds the name.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.fd.as_fd(), self.parent.as_fd()]
+    }
 }
 
 /// What a process needs that removes a reservation after its owner was killed: the lock on `lock` made exclusive, and then,

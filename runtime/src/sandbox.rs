@@ -9,6 +9,7 @@ use crate::{
     executable,
     guard::Guard,
     landlocked,
+    memory::MemoryWatch,
     plan::{Kept, Net, Plan},
     program::{LIFTED, Program},
     reserve, socket,
@@ -53,6 +54,7 @@ pub struct Sandbox {
     first: Started,
     next: AtomicU32,
     guard: Option<Guard>,
+    memory: Option<MemoryWatch>,
     sweeper: Option<Sweeper>,
 }
 
@@ -74,7 +76,7 @@ impl Sandbox {
         let (control, inside) = socket::pair()?;
         let guard = Guard::prepare(&plan, &control)?;
         let absent = plan.kept.iter().filter_map(|kept| match kept {
-            Kept::Absent { path, .. } => Some(path.as_path()),
+            Kept::Absent { path, content } => Some((path.as_path(), content.as_deref())),
             _ => None,
         });
         let reserved = reserve::reserve(absent).map_err(|error| Error::Plan {
@@ -107,7 +109,8 @@ impl Sandbox {
         let first = launched?;
         report(&plan, &mut enforced, guard.is_some());
         let guard = guard.map(Guard::watch).transpose()?;
-        Ok(Self { plan, enforced, control: Arc::new(control), first, next: AtomicU32::new(1), guard, sweeper })
+        let memory = plan.limits.memory.map(|limit| MemoryWatch::start(first.pid, limit)).transpose()?;
+        Ok(Self { memory, plan, enforced, control: Arc::new(control), first, next: AtomicU32::new(1), guard, sweeper })
     }
 
     /// A command to run inside.
@@ -168,6 +171,7 @@ impl Drop for Sandbox {
             // Not connected any more: pid 1 has gone before us.
         }
         reap(&self.first);
+        drop(self.memory.take());
         drop(self.guard.take());
         drop(self.sweeper.take());
     }
@@ -236,6 +240,9 @@ fn report(plan: &Plan, enforced: &mut Enforced, watched: bool) {
         );
     }
     if let Some(memory) = plan.limits.memory {
-        enforced.holds(Protection::MemoryLimit, format!("{memory} bytes of data for each process (RLIMIT_DATA)"));
+        enforced.holds(
+            Protection::MemoryLimit,
+            format!("{memory} bytes for all processes together (watched; the largest is killed)"),
+        );
     }
 }

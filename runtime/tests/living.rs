@@ -125,7 +125,7 @@ fn no_descriptor_leaks_inside() {
 #[test]
 fn a_terminal_of_its_own() {
     let (_workspace, sandbox) = sandbox();
-    let script = "tty; stty size; read line; echo got $line; sleep 100";
+    let script = "tty; stty size; read line; echo got $line; exec sleep 100";
     let mut child = sandbox.command("sh").args(["-c", script]).terminal(33, 77).spawn().unwrap();
     let mut terminal = child.terminal.take().unwrap();
     terminal.write_all(b"word\n").unwrap();

@@ -46,7 +46,7 @@ fn open_beneath(root: RawFd, path: &CStr, flags: i32) -> Result<RawFd> {
     let mut how: libc::open_how = unsafe { mem::zeroed() };
     how.flags = (flags | libc::O_CLOEXEC) as u64;
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_SYMLINKS;
-    fd(syscall!(SYS_openat2, root, path.as_ptr(), &raw const how, mem::size_of::<libc::open_how>())?)
+    fd(syscall!(SYS_openat2, root, path.as_ptr(), &raw const how, size_of::<libc::open_how>())?)
 }
 
 /// Writes `text` to the existing file `path`; `root` is `AT_FDCWD` for the host's view.
@@ -118,14 +118,14 @@ pub(crate) fn clone_mount(root: RawFd, path: &CStr, recursive: bool) -> Result<R
 pub(crate) fn set_attributes(mount: RawFd, set: u64, clear: u64, propagation: u64, recursive: bool) -> Result<()> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    let size = mem::size_of::<libc::mount_attr>();
+    let size = size_of::<libc::mount_attr>();
     syscall!(SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const attributes, size).map(drop)
 }
 
 /// Makes every mount of this namespace private, so that nothing done here shows outside.
 pub(crate) fn make_all_private() -> Result<()> {
     let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
-    let size = mem::size_of::<libc::mount_attr>();
+    let size = size_of::<libc::mount_attr>();
     syscall!(SYS_mount_setattr, libc::AT_FDCWD, c"/".as_ptr(), libc::AT_RECURSIVE, &raw const attributes, size)
         .map(drop)
 }

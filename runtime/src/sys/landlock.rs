@@ -15,7 +15,7 @@ pub(crate) fn allow(ruleset: RawFd, root: RawFd, path: &CStr, access: u64) -> Re
     const PATH_BENEATH: i32 = 1;
     let parent = call::open_place(root, path)?;
     let rule = PathBeneath { allowed_access: access, parent };
-    const { assert!(mem::size_of::<PathBeneath>() == 12) };
+    const { assert!(size_of::<PathBeneath>() == 12) };
     // SAFETY: the rule has the layout and size that the call reads.
     let added = unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, PATH_BENEATH, &raw const rule, 0) };
     let errno = if added < 0 { std::io::Error::last_os_error().raw_os_error() } else { None };

@@ -36,7 +36,7 @@ pub(crate) fn launch(program: &mut Program, namespaces: u64) -> io::Result<Start
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     let number = libc::SYS_clone3 as usize;
-    let size = mem::size_of::<libc::clone_args>();
+    let size = size_of::<libc::clone_args>();
     let data = ptr::from_mut(program).cast::<u8>();
     // SAFETY: the stack is ours and fresh; `run` neither returns, allocates, locks nor unwinds; program and stack live
     // until this call returns, which CLONE_VFORK delays until the child has done with them.

@@ -1,5 +1,6 @@
-//! The sweeper: waits beside the sandbox until its owner and its pid 1 are gone, then removes the empty directories that
-//! reserved protected names. It outlives an owner that was killed. `rmdir` cannot destroy data.
+//! The sweeper: waits beside the sandbox until its owner and its pid 1 are gone, then removes what reserved protected
+//! names. It outlives an owner that was killed. Its arguments are the names, each after a letter: `d` for an empty
+//! directory, `f` for a file.
 
 use crate::{
     syscall::{self, Arguments},
@@ -14,10 +15,9 @@ pub(crate) fn sweep(names: &Arguments) -> ! {
     syscall::wait_readable([SECOND]);
     for index in 1..names.len() {
         let pair = FIRST_RESERVED + 2 * (index as i32 - 1);
-        if let Some(name) = names.get(index)
-            && syscall::lock_alone(pair)
-        {
-            syscall::remove_directory(pair + 1, name.as_ptr());
+        let Some([kind, name @ ..]) = names.get(index) else { continue };
+        if syscall::lock_alone(pair) && syscall::is_at(pair, pair + 1, name.as_ptr()) {
+            syscall::remove(pair + 1, name.as_ptr(), *kind == b'd');
         }
     }
     syscall::exit(0)

@@ -330,12 +330,23 @@ pub(crate) fn attach(mount: i32, place: i32) -> Result<usize> {
     call(MOVE_MOUNT, [mount as usize, empty, place as usize, empty, 0x04 | 0x40, 0])
 }
 
+/// Whether `name` in `parent` is the inode behind `fd`.
+pub(crate) fn is_at(fd: i32, parent: i32, name: *const u8) -> bool {
+    // Device and inode are the first two words of struct stat everywhere.
+    let (mut here, mut there) = ([0u64; 32], [0u64; 32]);
+    const NO_FOLLOW: usize = 0x100;
+    let open = call(number::NEWFSTATAT, [fd as usize, c"".as_ptr() as usize, here.as_mut_ptr() as usize, AT_EMPTY_PATH, 0, 0]);
+    let named = call(number::NEWFSTATAT, [parent as usize, name as usize, there.as_mut_ptr() as usize, NO_FOLLOW, 0, 0]);
+    open.is_ok() && named.is_ok() && here[..2] == there[..2]
+}
+
 /// True when nobody else holds a lock on the directory.
 pub(crate) fn lock_alone(fd: i32) -> bool {
     call(number::FLOCK, [fd as usize, 2 | 4, 0, 0, 0, 0]).is_ok()
 }
 
-pub(crate) fn remove_directory(parent: i32, name: *const u8) {
+pub(crate) fn remove(parent: i32, name: *const u8, directory: bool) {
     // Not empty any more, or gone: both are somebody's choice, not ours to undo.
-    if call(number::UNLINKAT, [parent as usize, name as usize, 0x200, 0, 0, 0]).is_err() {}
+    let flags = if directory { 0x200 } else { 0 };
+    if call(number::UNLINKAT, [parent as usize, name as usize, flags, 0, 0, 0]).is_err() {}
 }
