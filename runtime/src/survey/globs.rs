@@ -261,9 +261,12 @@ impl Globs {
 
     /// The pattern that denies `path`, which lies below `root` and may lie in a denied directory.
     pub(crate) fn matches(&self, root: &Path, path: &Path, directory: bool) -> Option<&str> {
-        let below = path.strip_prefix(root).ok()?;
-        let mut states = self.start(root);
-        let mut place = Place::of(root);
+        self.matches_below(self.start(root), Place::of(root), path.strip_prefix(root).ok()?, directory)
+    }
+
+    /// The same for a path relative to a directory with the states `at`.
+    pub(crate) fn matches_below(&self, at: States, place: Place, below: &Path, directory: bool) -> Option<&str> {
+        let (mut states, mut place) = (at, place);
         let mut lower = Vec::new();
         let mut components = below.components().peekable();
         while let Some(component) = components.next() {
@@ -273,7 +276,9 @@ impl Globs {
             if let Some(pattern) = self.hit(&states, &lower, inside || directory, place.names()) {
                 return Some(pattern);
             }
-            states = self.step(&states, &lower);
+            if !states.is_empty() {
+                states = self.step(&states, &lower);
+            }
             place = place.enter(name);
         }
         None

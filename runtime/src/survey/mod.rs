@@ -31,7 +31,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
-pub(crate) use globs::Globs;
+pub(crate) use globs::{Globs, Place, States};
 use walk::{Found, MOST_OUTSIDE, Walk};
 pub(crate) use walk::{Inode, Kind, kind_at, kind_of, open_directory};
 
@@ -64,8 +64,6 @@ pub(crate) struct Survey {
     /// The git directory outside of the workspace that the workspace itself, being a worktree or a submodule, needs: it
     /// must be visible and writable for git to work.
     pub(crate) git_dirs: Vec<PathBuf>,
-    /// Inodes of everything denied, so that a later hard link is recognised.
-    pub(crate) denied: std::collections::HashSet<Inode>,
     /// When the survey began: a directory changed since then has to be looked at again.
     pub(crate) started: SystemTime,
     /// What the user should know.
@@ -264,16 +262,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         let tracked = request.workspace.map(|workspace| git::tracked(workspace, &masks)).unwrap_or_default();
         found.warnings.extend(tracked);
     }
-    Ok(Survey {
-        masks,
-        protected,
-        pins,
-        directories,
-        git_dirs: guarded.git_dirs,
-        denied: found.denied,
-        started,
-        warnings: found.warnings,
-    })
+    Ok(Survey { masks, protected, pins, directories, git_dirs: guarded.git_dirs, started, warnings: found.warnings })
 }
 
 /// Absolute patterns reach beyond the roots: into the system directories, and to files whose hard links may lie in a root.
