@@ -44,6 +44,20 @@ impl Tally {
         sum
     }
 
+    /// The results in the Test Anything Protocol: `ok N - …`, `not ok N - …`, and `# SKIP` behind either.
+    pub(crate) fn of_tap(output: &str) -> Self {
+        let mut sum = Self::default();
+        for line in output.lines() {
+            match line {
+                line if line.starts_with("ok ") && line.contains("# SKIP") => sum.skipped += 1,
+                line if line.starts_with("ok ") => sum.passed += 1,
+                line if line.starts_with("not ok ") => sum.failed += 1,
+                _ => {}
+            }
+        }
+        sum
+    }
+
     fn of_line(line: &str) -> Self {
         let mut sum = Self::default();
         for part in line.split([',', ';', ':', '.', '(', ')']) {
@@ -116,6 +130,12 @@ mod tests {
             Tally::of("7 passed, 0 failed, 2 skipped\nmany passed, some failed, none skipped\n"),
             Tally { passed: 7, failed: 0, skipped: 2 }
         );
+    }
+
+    #[test]
+    fn lines_of_tap_are_counted() {
+        let output = "ok 1 - pairing\nnot ok 2 - denial\n  at line 3\nok 3 - phone # SKIP no phone\n1..3\n";
+        assert_eq!(Tally::of_tap(output), Tally { passed: 1, failed: 1, skipped: 1 });
     }
 
     #[test]
