@@ -36,10 +36,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// One name that is held. Dropping it leaves the name to the sweeper or to the next run: see [`release`].
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    /// The name, absolute.
-    pub(crate) path: PathBuf,
     /// What stands there, with a shared lock on it.
-    pub(crate) fd: OwnedFd,
+    fd: OwnedFd,
     parent: OwnedFd,
     name: CString,
     file: bool,
@@ -108,7 +106,7 @@ pub(crate) fn reserve<'a>(
 pub(crate) fn release(held: Vec<Reservation>) {
     // The deepest first: a reserved directory can hold another.
     for reservation in held.into_iter().rev() {
-        let Reservation { fd, parent, name, file, .. } = reservation;
+        let Reservation { fd, parent, name, file } = reservation;
         let lock = File::from(fd);
         if lock.try_lock().is_err() || !still_there(&lock, &parent, &name) {
             continue;
@@ -169,7 +167,7 @@ fn reserve_one(path: &Path, content: Option<&str>) -> Result<Reservation, Reserv
         }
         match lock.try_lock_shared() {
             Ok(()) if still_there(&lock, &parent, &last) => {
-                return Ok(Reservation { path: path.to_owned(), fd: lock.into(), parent, name: last, file });
+                return Ok(Reservation { fd: lock.into(), parent, name: last, file });
             }
             // Its owner is just removing it, or has just done so.
             Ok(()) | Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),

@@ -150,10 +150,7 @@ impl Watch {
 
     /// Reports everything that appeared. `directory` tells whether the path is one. An error of `on` ends the drain, unless
     /// the path has gone meanwhile.
-    pub(crate) fn drain(
-        &mut self,
-        on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>,
-    ) -> Result<(), WatchError> {
+    pub(crate) fn drain(&mut self, on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>) -> Result<(), WatchError> {
         loop {
             while let Some((directory, new)) = self.stale.pop() {
                 self.list(&directory, new, on)?;
@@ -367,7 +364,9 @@ fn identity(path: &Path) -> Option<Identity> {
 /// Whether entries of `directory` changed after `since`. By the change time, which nobody can set.
 fn changed_after(directory: &Path, since: SystemTime) -> bool {
     let Ok(status) = fstatat(AT_FDCWD, directory, AtFlags::AT_SYMLINK_NOFOLLOW) else { return true };
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(status.st_ctime), u32::try_from(status.st_ctime_nsec)) else { return true };
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(status.st_ctime), u32::try_from(status.st_ctime_nsec)) else {
+        return true;
+    };
     SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos) >= since
 }
 
@@ -489,7 +488,8 @@ mod tests {
 
     #[test]
     fn a_later_hard_link_and_a_later_symlink_give_nothing_away() {
-        let mut stage = stage(&[".env", "secrets/deep/key", "d/x", "plain"], &["**/.env*", "secrets/"], &[".env", "secrets"], &[]);
+        let mut stage =
+            stage(&[".env", "secrets/deep/key", "d/x", "plain"], &["**/.env*", "secrets/"], &[".env", "secrets"], &[]);
         fs::hard_link(stage.root.join(".env"), stage.root.join("d/a")).unwrap();
         fs::hard_link(stage.root.join("secrets/deep/key"), stage.root.join("d/b")).unwrap();
         fs::hard_link(stage.root.join("plain"), stage.root.join("d/c")).unwrap();
@@ -509,7 +509,8 @@ mod tests {
         fs::write(root.join(".env"), "x").unwrap();
         let deny = [".env".to_owned()];
         let roots = [root.clone()];
-        let scope = Scope { roots: &roots, directories: &roots, deny: &deny, masked: &[], kept: &[], since: Some(since) };
+        let scope =
+            Scope { roots: &roots, directories: &roots, deny: &deny, masked: &[], kept: &[], since: Some(since) };
         let mut seen = Vec::new();
         let mut watch = Watch::new(scope).unwrap();
         let mut on = |late, path: &Path, _| {
@@ -522,7 +523,8 @@ mod tests {
 
     #[test]
     fn more_events_than_the_queue_holds_lose_nothing() {
-        let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+        let limit: usize =
+            fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
         if limit > 100_000 {
             return;
         }
@@ -540,7 +542,8 @@ mod tests {
     fn a_path_that_cannot_be_covered_ends_the_drain_with_its_name() {
         let mut stage = stage(&[], &["**/.env"], &[], &[]);
         fs::write(stage.root.join(".env"), "x").unwrap();
-        let error = stage.watch.drain(&mut |_, _, _| Err(io::Error::from(io::ErrorKind::PermissionDenied))).unwrap_err();
+        let error =
+            stage.watch.drain(&mut |_, _, _| Err(io::Error::from(io::ErrorKind::PermissionDenied))).unwrap_err();
         assert!(error.to_string().contains(".env"), "{error}");
         fs::write(stage.root.join("again"), "x").unwrap();
         fs::rename(stage.root.join("again"), stage.root.join(".env")).unwrap();

@@ -73,13 +73,6 @@ impl States {
             self.0.push(state);
         }
     }
-
-    /// Joins the states of another way to the same directory.
-    pub(crate) fn merge(&mut self, other: &States) {
-        for &state in &other.0 {
-            self.add(state);
-        }
-    }
 }
 
 impl Globs {
