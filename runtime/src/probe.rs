@@ -1,0 +1,285 @@
+//! What this kernel, as it is set up, offers to a sandbox: found by trying wherever something can be tried.
+//!
+//! [`probe`] changes nothing. Its last feature is the proof of all others: a real sandbox, started and ended.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::inotify::{InitFlags, Inotify};
+use nix::unistd::{AccessFlags, access};
+use serde::{Deserialize, Serialize};
+
+use crate::Sandbox;
+use crate::sys;
+
+/// The Landlock ABI a sandbox asks for: scopes of signals and abstract sockets (Linux 6.12).
+const LANDLOCK: i32 = 6;
+/// The new mount API with `mount_setattr`, which the mount view is built with.
+const MOUNT_API: (u32, u32) = (5, 12);
+/// `pid_max` belongs to the pid namespace since then, and can bound its processes without a control group.
+const PID_MAX: (u32, u32) = (6, 14);
+/// Watches below this are used up by one large workspace.
+const WATCHES: u64 = 65_536;
+
+/// What was found on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Probe {
+    /// The kernel's release, as `uname -r` prints it.
+    pub kernel: String,
+    /// The processor's architecture.
+    pub architecture: String,
+    /// One after the other, what is needed first.
+    pub features: Vec<Feature>,
+}
+
+/// One thing a kernel can offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// A fixed word for scripts.
+    pub name: String,
+    /// Whether it is there and usable by this user.
+    pub present: bool,
+    /// What was looked at, and what it said.
+    pub detail: String,
+    /// Whether a sandbox cannot start without it, unless its plan allows the protection to be missing.
+    pub needed: bool,
+    /// What to do when it is not there.
+    pub advice: Option<String>,
+}
+
+impl Probe {
+    /// What is needed and not there.
+    pub fn missing(&self) -> impl Iterator<Item = &Feature> {
+        self.features.iter().filter(|feature| feature.needed && !feature.present)
+    }
+}
+
+/// Looks at this machine, as this user. Takes as long as one sandbox takes to start.
+#[must_use]
+pub fn probe() -> Probe {
+    let kernel =
+        nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let features = vec![
+        user_namespaces(),
+        mount_api(&kernel),
+        openat2_resolves(),
+        landlock(),
+        seccomp(),
+        executable_memory(),
+        inotify(),
+        process_limit(&kernel),
+        cgroup(),
+        overlay(),
+        launch(),
+    ];
+    Probe { kernel, architecture: std::env::consts::ARCH.to_owned(), features }
+}
+
+fn feature(name: &str, needed: bool, present: bool, detail: impl Into<String>, advice: &str) -> Feature {
+    let advice = (!present).then(|| advice.to_owned());
+    Feature { name: name.to_owned(), present, detail: detail.into(), needed, advice }
+}
+
+/// The settings that keep ordinary users from namespaces; root is not asked.
+fn user_namespaces() -> Feature {
+    let most = number("/proc/sys/user/max_user_namespaces");
+    let allowed = number("/proc/sys/kernel/unprivileged_userns_clone");
+    let apparmor = number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
+    let root = nix::unistd::geteuid().is_root();
+    let (present, detail, advice) = if most.is_none() {
+        (false, "the kernel has no user namespaces".to_owned(), "use a kernel with CONFIG_USER_NS")
+    } else if most == Some(0) {
+        (false, "user.max_user_namespaces is 0".to_owned(), "sysctl -w user.max_user_namespaces=65536")
+    } else if allowed == Some(0) && !root {
+        (false, "kernel.unprivileged_userns_clone is 0".to_owned(), "sysctl -w kernel.unprivileged_userns_clone=1")
+    } else if apparmor == Some(1) && !root && !apparmor_lets_us() {
+        let advice = "install an AppArmor profile for holdpoint that says `userns,`, \
+                      or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+        (false, "kernel.apparmor_restrict_unprivileged_userns is 1".to_owned(), advice)
+    } else {
+        (true, format!("user.max_user_namespaces is {}", most.unwrap_or_default()), "")
+    };
+    feature("user-namespaces", true, present, detail, advice)
+}
+
+/// Under a profile of its own a program may have been given the right.
+fn apparmor_lets_us() -> bool {
+    fs::read_to_string("/proc/self/attr/current").is_ok_and(|profile| !profile.trim().starts_with("unconfined"))
+}
+
+fn mount_api(kernel: &str) -> Feature {
+    let present = release(kernel).is_some_and(|found| found >= MOUNT_API);
+    let detail = format!("Linux {kernel}; mount_setattr came with {}.{}", MOUNT_API.0, MOUNT_API.1);
+    feature("mount-api", true, present, detail, "use Linux 5.12 or newer; 6.12 for everything")
+}
+
+fn openat2_resolves() -> Feature {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let tried = openat2(AT_FDCWD, Path::new("/"), how);
+    let detail = match &tried {
+        Ok(_) => "openat2 resolves paths without symlinks".to_owned(),
+        Err(errno) => format!("openat2: {}", errno.desc()),
+    };
+    feature("openat2", true, tried.is_ok(), detail, "use Linux 5.6 or newer; in a container, allow the call")
+}
+
+fn landlock() -> Feature {
+    let abi = sys::landlock::abi();
+    let detail = if abi == 0 { "no Landlock".to_owned() } else { format!("ABI {abi}, {LANDLOCK} is needed") };
+    let advice = "use Linux 6.12 or newer with CONFIG_SECURITY_LANDLOCK and `landlock` among the lsm= of the kernel's command line";
+    feature("landlock", true, abi >= LANDLOCK, detail, advice)
+}
+
+fn seccomp() -> Feature {
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    let has = |wanted: &str| actions.split_whitespace().any(|action| action == wanted);
+    let present = ["kill_process", "errno", "allow"].into_iter().all(has);
+    let detail = if actions.is_empty() { "no seccomp".to_owned() } else { actions.trim().to_owned() };
+    feature("seccomp", true, present, detail, "use a kernel with CONFIG_SECCOMP_FILTER")
+}
+
+/// The first program inside is executed from memory.
+fn executable_memory() -> Feature {
+    let value = number("/proc/sys/vm/memfd_noexec");
+    let detail = value.map_or("no vm.memfd_noexec".to_owned(), |value| format!("vm.memfd_noexec is {value}"));
+    feature("executable-memory", true, value.is_none_or(|value| value < 2), detail, "sysctl -w vm.memfd_noexec=1")
+}
+
+/// Denied files that appear later are noticed with inotify.
+fn inotify() -> Feature {
+    let watches = number("/proc/sys/fs/inotify/max_user_watches").unwrap_or(0);
+    let tried = Inotify::init(InitFlags::IN_CLOEXEC);
+    let (present, detail) = match &tried {
+        Err(Errno::EMFILE) => (false, "fs.inotify.max_user_instances is used up".to_owned()),
+        Err(errno) => (false, format!("inotify: {}", errno.desc())),
+        Ok(_) => (watches >= WATCHES, format!("fs.inotify.max_user_watches is {watches}, one for each directory")),
+    };
+    let advice = "sysctl -w fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512";
+    // A small workspace needs few watches: only a kernel without any is unusable.
+    feature("inotify", tried.is_err(), present, detail, advice)
+}
+
+fn process_limit(kernel: &str) -> Feature {
+    let present = release(kernel).is_some_and(|found| found >= PID_MAX);
+    let detail = format!("Linux {kernel}; pid_max belongs to the pid namespace since {}.{}", PID_MAX.0, PID_MAX.1);
+    feature("pid-max-of-namespace", false, present, detail, "use Linux 6.14 or newer, or delegate a control group")
+}
+
+/// A version 2 group this user may fill and divide, as systemd gives with `Delegate=yes`.
+fn cgroup() -> Feature {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let (present, detail) = match (own_group(&groups), unified_mount(&mounts)) {
+        (Some(own), Some(mount)) => {
+            let path = mount.join(own.trim_start_matches('/'));
+            let controllers = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
+            let has = |wanted: &str| controllers.split_whitespace().any(|controller| controller == wanted);
+            let writable = access(&path, AccessFlags::W_OK).is_ok()
+                && access(&path.join("cgroup.procs"), AccessFlags::W_OK).is_ok();
+            let list = controllers.trim();
+            let list = if list.is_empty() { "none" } else { list };
+            let whose = if writable { "delegated" } else { "not delegated to this user" };
+            (writable && has("memory") && has("pids"), format!("{} is {whose}, controllers: {list}", path.display()))
+        }
+        _ => (false, "no cgroup v2".to_owned()),
+    };
+    let advice = "run under `systemd-run --user --scope -p Delegate=yes`; without, limits are set per process";
+    feature("cgroup-delegation", false, present, detail, advice)
+}
+
+fn overlay() -> Feature {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let present = known.split_whitespace().any(|name| name == "overlay");
+    let detail = if present { "overlay is registered" } else { "overlay is not registered" };
+    feature("overlayfs", false, present, detail, "modprobe overlay")
+}
+
+/// The proof: everything at once, for real.
+fn launch() -> Feature {
+    let tried = Sandbox::builder().system().start();
+    let detail = match &tried {
+        Ok(_) => "a sandbox started and ended".to_owned(),
+        Err(error) => chain(error),
+    };
+    feature(
+        "launch",
+        true,
+        tried.is_ok(),
+        detail,
+        "see what is missing above; in a container, allow user namespaces and mounts",
+    )
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Major and minor number of a kernel release.
+fn release(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split(|character: char| !character.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn number(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The path of the version 2 group in `/proc/PID/cgroup`.
+fn own_group(groups: &str) -> Option<&str> {
+    groups.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// Where version 2 is mounted, from `/proc/PID/mountinfo`.
+fn unified_mount(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        (right.split(' ').next() == Some("cgroup2")).then(|| PathBuf::from(left.split(' ').nth(4).unwrap_or("/")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_launches_misses_nothing() {
+        let probe = probe();
+        let named = |name: &str| probe.features.iter().find(|feature| feature.name == name).unwrap();
+        if named("launch").present {
+            assert_eq!(probe.missing().collect::<Vec<_>>(), Vec::<&Feature>::new());
+        } else {
+            assert!(!named("launch").detail.is_empty());
+        }
+        for feature in &probe.features {
+            assert_eq!(feature.advice.is_none(), feature.present, "{feature:?}");
+        }
+    }
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        assert_eq!(release("6.18.44-fc-v509"), Some((6, 18)));
+        assert_eq!(release("5.4"), Some((5, 4)));
+        assert!(release("6.8.0").unwrap() < PID_MAX && release("10.1").unwrap() > PID_MAX);
+        assert_eq!(release("linux"), None);
+    }
+
+    #[test]
+    fn the_unified_hierarchy_is_found_beside_the_old_one() {
+        let mounts = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+        assert_eq!(unified_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(own_group("4:memory:/a\n0::/user.slice\n"), Some("/user.slice"));
+        assert_eq!(unified_mount(""), None);
+    }
+}
