@@ -24,16 +24,25 @@ impl Rule {
         format!("[[rules]] {}", places.join(" "))
     }
 
-    /// Whether the invocation starts with the prefix. A program matches by its name whatever its directory, unless the
-    /// rule names a directory too. A word that is only known when the command runs matches any place but the first.
+    /// Whether the invocation starts with the prefix.
+    ///
+    /// `ask` and `deny` match generously: a program by its name in whatever directory, options between the program and its
+    /// verb left out (`git -C dir push` is `git push`), and a word that is only known when the command runs matches any place.
+    /// `allow` matches only what is written exactly so.
     pub fn matches(&self, invocation: &Invocation) -> bool {
-        let words = &invocation.words;
+        match self.verdict {
+            Verdict::Allow => self.prefixes(&invocation.words),
+            _ => self.prefixes(&invocation.words) || self.prefixes(&invocation.without_global_options()),
+        }
+    }
+
+    fn prefixes(&self, words: &[Word]) -> bool {
+        let generous = self.verdict > Verdict::Allow;
         words.len() >= self.prefix.len()
             && self.prefix.iter().zip(words).enumerate().all(|(place, (known, word))| match word {
-                Word::Literal(word) if place == 0 => known.iter().any(|name| same_program(name, word)),
+                Word::Literal(word) if place == 0 && generous => known.iter().any(|name| same_program(name, word)),
                 Word::Literal(word) => known.contains(word),
-                // An `allow` needs certainty, everything else only the possibility.
-                Word::Unknown => place > 0 && self.verdict > Verdict::Allow,
+                Word::Unknown(_) => place > 0 && generous,
             })
     }
 
@@ -47,5 +56,46 @@ fn same_program(name: &str, word: &str) -> bool {
     match name.contains('/') {
         true => name == word,
         false => word.rsplit('/').next() == Some(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(prefix: &[&[&str]], verdict: Verdict) -> Rule {
+        let prefix = prefix.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect();
+        Rule { prefix, verdict, reason: None, origin: "test".into() }
+    }
+
+    #[test]
+    fn a_deny_rule_is_not_evaded_by_spelling() {
+        let push = rule(&[&["git"], &["push", "send-pack"]], Verdict::Deny);
+        for line in [
+            "git push",
+            "/usr/bin/git push -f",
+            "git -C .. -c a=b push",
+            "g\\it 'push'",
+            "sudo -u bob git push",
+            "bash -c 'cd x && git push'",
+            "echo $(git push)",
+            "git $verb",
+            "find . -exec git push {} +",
+            "if true; then git send-pack; fi",
+        ] {
+            assert!(push.matches_line(line), "{line}");
+        }
+        for line in ["git pull", "echo git push", "git log push", "echo 'git push'"] {
+            assert!(!push.matches_line(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_allow_rule_matches_only_what_is_written() {
+        let status = rule(&[&["git"], &["status"]], Verdict::Allow);
+        assert!(status.matches_line("git status --short"));
+        for line in ["./git status", "git -c core.pager=x status", "git $verb"] {
+            assert!(!status.matches_line(line), "{line}");
+        }
     }
 }

@@ -1,0 +1,108 @@
+//! Judging a command: by the approval mode, the rules, the catalog and the programs that are denied.
+
+use super::by_approval;
+use crate::catalog::{self, Class, Hit};
+use crate::mode::{ApprovalMode, SandboxMode};
+use crate::policy::Policy;
+use crate::rules::Rule;
+use crate::shell::{self, Extraction, Invocation};
+use crate::verdict::{Judgement, Reason, Verdict};
+use std::ffi::OsString;
+
+pub(super) fn judge(policy: &Policy, argv: &[OsString]) -> Judgement {
+    let read = shell::extract(argv);
+    let mut judged =
+        allowed_by_rules(policy, &read).unwrap_or_else(|| by_approval(policy, ApprovalMode::AutoEdit, "every command"));
+    for invocation in &read.invocations {
+        for rule in policy.rules.iter().filter(|rule| rule.verdict > Verdict::Allow) {
+            if rule.matches(invocation) {
+                judged = judged.tighten(Judgement::of(by_rule(rule)));
+            }
+        }
+        if let Some(reason) = denied_program(policy, invocation) {
+            judged = judged.tighten(Judgement::of(reason));
+        }
+    }
+    for hit in catalog::hits(&read) {
+        judged = judged.tighten(by_catalog(policy, &hit));
+    }
+    if let Some(why) = &read.unknown {
+        judged = judged.tighten(unreadable(policy, why));
+    }
+    judged
+}
+
+/// When every program the command starts is allowed by a rule and nothing in it is unknown: the rules instead of the mode.
+fn allowed_by_rules(policy: &Policy, read: &Extraction) -> Option<Judgement> {
+    if read.unknown.is_some() || read.invocations.is_empty() {
+        return None;
+    }
+    let mut judged = Judgement::default();
+    for invocation in read.invocations.iter().filter(|invocation| !invocation.carrier) {
+        if !invocation.is_plain() {
+            return None;
+        }
+        let allows = |rule: &&Rule| rule.verdict == Verdict::Allow && rule.matches(invocation);
+        judged = judged.tighten(Judgement::of(by_rule(policy.rules.iter().find(allows)?)));
+    }
+    (!judged.reasons.is_empty()).then_some(judged)
+}
+
+fn by_rule(rule: &Rule) -> Reason {
+    let text = rule.reason.clone().unwrap_or_else(|| match rule.verdict {
+        Verdict::Allow => "commands that start like this go ahead".to_owned(),
+        Verdict::Ask => "commands that start like this wait for a person".to_owned(),
+        Verdict::Deny => "commands that start like this are denied".to_owned(),
+    });
+    Reason::new(rule.verdict, rule.title(), &rule.origin, text)
+}
+
+/// What the policy gives the class of a known command; nothing when it lets the class go ahead.
+pub(super) fn by_catalog(policy: &Policy, hit: &Hit) -> Judgement {
+    let verdicts = &policy.catalog;
+    let verdict = match hit.class {
+        Class::Destructive => &verdicts.destructive,
+        Class::System => &verdicts.system,
+        Class::Credentials => &verdicts.credentials,
+        Class::Outward => &verdicts.outward,
+        Class::Unreadable => &verdicts.unreadable,
+    };
+    match verdict.value {
+        Verdict::Allow => Judgement::default(),
+        value => {
+            let rule = format!("catalog.{} = \"{value}\": {}", hit.class, hit.tool);
+            Judgement::of(Reason::new(value, rule, &verdict.origin, &hit.text))
+        }
+    }
+}
+
+/// A command that cannot be read could be any command. Without a sandbox there is no second wall, so it waits at least.
+fn unreadable(policy: &Policy, why: &str) -> Judgement {
+    let hit = Hit { class: Class::Unreadable, tool: "shell".to_owned(), text: why.to_owned() };
+    let judged = by_catalog(policy, &hit);
+    match policy.sandbox.value {
+        SandboxMode::None => {
+            let text = format!("{why}, and there is no sandbox");
+            judged.tighten(Judgement::of(Reason::new(Verdict::Ask, "sandbox = \"none\"", &policy.sandbox.origin, text)))
+        }
+        _ => judged,
+    }
+}
+
+/// Where a bare program name is looked for, as far as this crate may assume.
+const PROGRAM_DIRECTORIES: [&str; 5] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+
+fn denied_program(policy: &Policy, invocation: &Invocation) -> Option<Reason> {
+    let program = invocation.program()?;
+    let denied = policy.exec_deny.iter().find(|denied| {
+        let path = denied.value.as_str();
+        let below =
+            |program: &str| program == path || program.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        match program.contains('/') {
+            true => below(program),
+            false => PROGRAM_DIRECTORIES.iter().any(|directory| below(&format!("{directory}/{program}"))),
+        }
+    })?;
+    let rule = format!("exec_deny_paths: {}", denied.value);
+    Some(Reason::new(Verdict::Deny, rule, &denied.origin, format!("`{program}` cannot be executed here")))
+}

@@ -1,0 +1,74 @@
+//! What the sandbox of a policy means, in plain sentences.
+
+use crate::config::{Size, Time, visible};
+use crate::mode::SandboxMode;
+use crate::paths::PROTECTED_NAMES;
+use crate::policy::{Policy, Sourced};
+use std::path::Path;
+
+/// What a command may do and not do, one sentence a line, each going on from "a command …". `check`, `explain` and the
+/// approval page all say it with these words.
+pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
+    let place = visible(&workspace.display().to_string());
+    let mut lines = match policy.sandbox.value {
+        SandboxMode::None => {
+            let mut lines = vec![
+                "HAS NO SANDBOX: it may read, write and reach whatever you can".to_owned(),
+                format!("starts in {place}, and nothing keeps it there"),
+            ];
+            if !policy.deny_read.is_empty() {
+                lines.push("may read even what deny_read_paths names: only a sandbox can deny a read".to_owned());
+            }
+            return lines;
+        }
+        SandboxMode::ReadOnly => vec![
+            format!("may read {place} and the system, not the rest of your home"),
+            "may write nothing but a private /tmp and home that are gone when it ends".to_owned(),
+            NO_NETWORK.to_owned(),
+        ],
+        SandboxMode::WorkspaceWrite => vec![
+            format!("may read and write {place}, and read the system, not the rest of your home"),
+            NO_NETWORK.to_owned(),
+        ],
+        SandboxMode::WorkspaceWriteAndNet => vec![
+            format!("may read and write {place}, and read the system, not the rest of your home"),
+            "may reach the network, but never this host's own loopback nor the approval page".to_owned(),
+        ],
+    };
+    let mut list = |start: &str, words: &[Sourced<String>]| {
+        if !words.is_empty() {
+            let words: Vec<&str> = words.iter().map(|word| word.value.as_str()).collect();
+            lines.push(format!("{start} {}", visible(&words.join(", "))));
+        }
+    };
+    list("may also read", &policy.readable);
+    list("may also write", &policy.writable);
+    list("cannot read", &policy.deny_read);
+    list("cannot execute", &policy.exec_deny);
+    if policy.sandbox.value.writes_workspace() {
+        let own: String = policy.protect.iter().map(|path| format!(", {}", path.value)).collect();
+        let names = format!("{}, {}, {}", PROTECTED_NAMES[0], PROTECTED_NAMES[1], PROTECTED_NAMES[3]);
+        let more = PROTECTED_NAMES.len() - 3;
+        lines.push(format!("cannot change {names} and {more} more protected names{}", visible(&own)));
+    }
+    lines.extend(limits(policy));
+    lines
+}
+
+const NO_NETWORK: &str = "has no network but a loopback of its own";
+
+fn limits(policy: &Policy) -> Option<String> {
+    let limits = &policy.limits;
+    let parts: Vec<String> = [
+        limits.wall_time.as_ref().map(|time| format!("{} of time", Time(time.value))),
+        limits.cpu_time.as_ref().map(|time| format!("{} of processor time", Time(time.value))),
+        limits.memory.as_ref().map(|bytes| format!("{} of memory", Size(bytes.value))),
+        limits.tmp.as_ref().map(|bytes| format!("{} in /tmp", Size(bytes.value))),
+        limits.pids.as_ref().map(|count| format!("{} processes", count.value)),
+        limits.open_files.as_ref().map(|count| format!("{} open files", count.value)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!parts.is_empty()).then(|| format!("gets at most {}", parts.join(", ")))
+}
