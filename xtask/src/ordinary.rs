@@ -99,8 +99,10 @@ fn reachable_root(place: &Path) -> Result<PathBuf> {
     let copy = place.join("source");
     fs::create_dir(&copy)?;
     let mut list = Command::new("git");
-    let list =
-        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(&root).output()?;
+    let list = list
+        .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(&root)
+        .output()?;
     for name in list.stdout.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let name = std::str::from_utf8(name)?;
         let (from, to) = (root.join(name), copy.join(name));

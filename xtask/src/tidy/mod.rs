@@ -94,8 +94,10 @@ pub(crate) fn main(_: &Options) -> Result<bool> {
 /// Every file that git knows or would add, relative to the root.
 fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
     let mut git = Command::new("git");
-    let output =
-        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root).output()?;
+    let output = git
+        .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()?;
     if !output.status.success() {
         bail!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr));
     }
