@@ -57,7 +57,8 @@ impl Builder {
         self
     }
 
-    /// Makes `path` a private, empty directory that ends with the sandbox: a home that holds nothing of the real one.
+    /// Makes `path` a private, empty directory that ends with the sandbox: a home that holds nothing of the real one. It can
+    /// be written unless the workspace is read-only.
     pub fn home(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.home = Some(path.into());
         self
@@ -118,7 +119,8 @@ impl Builder {
         for (path, access) in &self.binds {
             extra.push((resolve("visible path", path)?, *access));
         }
-        view.extend(self.home.iter().map(|path| Mount::Private { path: path.clone() }));
+        let access = workspace.as_ref().map_or(Access::ReadWrite, |(_, access)| *access);
+        view.extend(self.home.iter().map(|path| Mount::Private { path: path.clone(), access }));
         for (path, access) in workspace.iter().chain(&extra) {
             view.push(Mount::Bind { path: path.clone(), access: *access });
         }
@@ -148,6 +150,7 @@ impl Builder {
             protect: self.protect.clone(),
             exec_deny,
             watched: found.directories,
+            surveyed: found.started,
             roots,
             hostname: self.hostname.clone().unwrap_or_else(|| "holdpoint".into()),
             net: self.net,

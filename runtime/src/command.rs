@@ -157,7 +157,7 @@ impl<'sandbox> Command<'sandbox> {
         let mut flags = 0;
         let mut inside: Vec<OwnedFd> = Vec::with_capacity(3);
         let mut outside = [None, None, None];
-        for index in 0..3 {
+        for (index, outside) in outside.iter_mut().enumerate() {
             let kind = match (&self.streams[index], self.terminal) {
                 (Some(stream), _) => &stream.0,
                 (None, Some(_)) => {
@@ -169,7 +169,7 @@ impl<'sandbox> Command<'sandbox> {
             };
             let ends = kind.open(index)?;
             inside.push(ends.inside);
-            outside[index] = ends.outside;
+            *outside = ends.outside;
         }
         let (rows, columns) = self.terminal.unwrap_or_default();
         let length = nix::sys::stat::fstat(&image).map_err(Error::errno("measure the command"))?.st_size;

@@ -3,6 +3,7 @@
 
 use crate::{
     error::{Error, Result},
+    guard,
     landlocked::{self, Rights},
     plan::{Access, Kept, Mount, Plan},
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
@@ -212,9 +213,11 @@ impl Compiler {
                 let target = text("link", target.as_os_str())?;
                 self.step(Step::Link { root: ROOT, path: below_root(path)?, target });
             }
-            Mount::Private { path } => {
+            Mount::Private { path, access } => {
                 self.directory(path)?;
-                self.scratch(plan, path, "0700")?;
+                if *access == Access::ReadWrite {
+                    self.scratch(plan, path, "0700")?;
+                }
             }
             Mount::Bind { path, access } => self.bind(path, *access)?,
         }
@@ -267,10 +270,7 @@ impl Compiler {
         for path in &plan.exec_deny {
             self.pin(path, NOEXEC, true)?;
         }
-        let shown = |path: &Path| {
-            plan.view.iter().any(|mount| matches!(mount, Mount::Bind { path: bound, .. } if path.starts_with(bound)))
-        };
-        for mask in plan.masks.iter().filter(|mask| shown(&mask.path)) {
+        for mask in plan.masks.iter().filter(|mask| guard::shown(plan, &mask.path)) {
             let name = if mask.directory { MASK_DIRECTORY } else { MASK_FILE };
             self.step(Step::Mask { root: ROOT, masks: MASKS, name, target: below_root(&mask.path)? });
         }
@@ -291,8 +291,9 @@ impl Compiler {
 
     /// Rules for what exists only inside; those for host files stand in the ruleset already.
     fn landlock(&mut self, plan: &Plan, ruleset: RawFd) -> Result<()> {
-        let Rights { all, list, devices, settings, .. } = landlocked::rights();
-        let private = plan.view.iter().filter(|mount| matches!(mount, Mount::Private { .. })).map(Mount::path);
+        let Rights { all, list, devices, settings } = landlocked::rights();
+        let writable = |mount: &&Mount| matches!(mount, Mount::Private { access: Access::ReadWrite, .. });
+        let private = plan.view.iter().filter(writable).map(Mount::path);
         let mut rules = vec![
             ("/", list),
             ("/proc", settings),
@@ -324,7 +325,7 @@ impl Compiler {
         self.step(Step::Descriptor { from: Descriptor::Known(ends.control), to: CONTROL });
         self.step(Step::CloseFrom(CONTROL + 1));
         self.step(Step::NoNewPrivileges);
-        self.step(Step::Bounding);
+        self.step(Step::Bounding { keep: 0 });
         self.step(Step::Capabilities(0));
         if let Some(ruleset) = ends.ruleset {
             self.step(Step::LandlockRestrict { ruleset });
@@ -358,7 +359,7 @@ fn warden(resident: Descriptor, socket: RawFd) -> Program {
         Step::Descriptor { from: Descriptor::Slot(MASKS), to: SECOND },
         Step::CloseFrom(SECOND + 1),
         Step::NoNewPrivileges,
-        Step::Bounding,
+        Step::Bounding { keep: CAP_SYS_ADMIN },
         Step::Capabilities(CAP_SYS_ADMIN),
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"warden".into()]) },
     ];

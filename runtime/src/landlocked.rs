@@ -19,7 +19,6 @@ const NEEDED: i32 = 6;
 
 /// Access masks as numbers, for rules on paths that exist only inside.
 pub(crate) struct Rights {
-    pub(crate) read: u64,
     pub(crate) all: u64,
     pub(crate) list: u64,
     pub(crate) devices: u64,
@@ -30,7 +29,6 @@ pub(crate) fn rights() -> Rights {
     let read = AccessFs::from_read(HANDLED);
     let devices = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
     Rights {
-        read: read.bits(),
         all: AccessFs::from_all(HANDLED).bits(),
         list: BitFlags::from(AccessFs::ReadDir).bits(),
         devices: devices.bits(),

@@ -57,6 +57,7 @@ mod survey;
 mod sweep;
 mod sys;
 mod view;
+mod watch;
 
 pub use builder::Builder;
 pub use child::{Child, Output};

@@ -3,7 +3,11 @@
 
 use crate::enforced::Protection;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 /// How much of a directory a sandbox may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,13 +52,15 @@ pub enum Mount {
     Private {
         /// Where it stands.
         path: PathBuf,
+        /// Whether anything can be put into it.
+        access: Access,
     },
 }
 
 impl Mount {
     pub(crate) fn path(&self) -> &PathBuf {
         match self {
-            Self::Bind { path, .. } | Self::Link { path, .. } | Self::Private { path } => path,
+            Self::Bind { path, .. } | Self::Link { path, .. } | Self::Private { path, .. } => path,
         }
     }
 }
@@ -130,6 +136,8 @@ pub struct Plan {
     pub exec_deny: Vec<PathBuf>,
     /// Directories watched for files that match `deny_read` and appear later.
     pub watched: Vec<PathBuf>,
+    /// When the host was looked at: what changed since is looked at again.
+    pub surveyed: SystemTime,
     /// Roots to which the patterns apply.
     pub roots: Vec<PathBuf>,
     /// The host name inside.

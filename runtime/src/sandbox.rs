@@ -7,12 +7,13 @@ use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     executable,
-    guard::Guard,
+    guard::{self, Guard, Prepared},
     landlocked,
     memory::MemoryWatch,
     plan::{Kept, Net, Plan},
     program::{LIFTED, Program},
-    reserve, socket,
+    reserve::{self, Reservation},
+    socket,
     sweep::Sweeper,
     sys::{
         launch::{self, Started},
@@ -72,45 +73,35 @@ impl Sandbox {
     /// [`Error::Setup`] when a step failed. Nothing runs and nothing is left behind in either case.
     pub fn start(plan: Plan) -> Result<Self> {
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
-        let ruleset = landlocked::ruleset(&plan, &mut enforced)?;
-        let (control, inside) = socket::pair()?;
-        let guard = Guard::prepare(&plan, &control)?;
-        let absent = plan.kept.iter().filter_map(|kept| match kept {
-            Kept::Absent { path, content } => Some((path.as_path(), content.as_deref())),
-            _ => None,
-        });
-        let reserved = reserve::reserve(absent).map_err(|error| Error::Plan {
-            what: "protected names of workspace",
-            path: plan.workspace.clone().unwrap_or_default(),
-            why: error.to_string(),
-        })?;
-        let lifted =
-            [Some(executable::resident()?), Some(inside), guard.as_ref().map(Guard::inside).transpose()?, ruleset]
-                .map(|fd| fd.map(lift).transpose());
-        let [Some(resident), Some(inside), warden, ruleset] = transpose(lifted)? else {
-            return Err(Error::Ended { why: "its descriptors were lost" });
-        };
-        let ends = Ends {
-            resident: resident.as_raw_fd(),
-            control: inside.as_raw_fd(),
-            warden: warden.as_ref().map(AsRawFd::as_raw_fd),
-            ruleset: ruleset.as_ref().map(AsRawFd::as_raw_fd),
-        };
-        let mut program = compile::compile(&plan, &ends)?;
-        let launched = launch(&mut program);
-        drop((inside, warden, ruleset));
-        let sweeper = match &launched {
-            Ok(first) => Sweeper::start(&resident, &first.pidfd, reserved)?,
-            Err(_) => {
+        let reserved = reserve_absent(&plan)?;
+        let launched = launch(&plan, &mut enforced);
+        let (launched, sweeper) = match launched {
+            Ok(launched) => {
+                let sweeper = Sweeper::start(&launched.resident, &launched.first.pidfd, reserved)?;
+                (launched, sweeper)
+            }
+            Err(error) => {
                 reserve::release(reserved);
-                None
+                return Err(error);
             }
         };
-        let first = launched?;
-        report(&plan, &mut enforced, guard.is_some());
-        let guard = guard.map(Guard::watch).transpose()?;
-        let memory = plan.limits.memory.map(|limit| MemoryWatch::start(first.pid, limit)).transpose()?;
-        Ok(Self { memory, plan, enforced, control: Arc::new(control), first, next: AtomicU32::new(1), guard, sweeper })
+        report(&plan, &mut enforced);
+        let Launched { first, control, guard, .. } = launched;
+        let mut sandbox = Self {
+            plan,
+            enforced,
+            control: Arc::new(control),
+            first,
+            next: AtomicU32::new(1),
+            guard: None,
+            memory: None,
+            sweeper,
+        };
+        // From here on a failure drops the sandbox, which ends what was started.
+        sandbox.guard = guard.map(|guard| guard.watch(sandbox.control())).transpose()?;
+        let (limit, first) = (sandbox.plan.limits.memory, sandbox.first.pid);
+        sandbox.memory = limit.map(|limit| MemoryWatch::start(first, limit)).transpose()?;
+        Ok(sandbox)
     }
 
     /// A command to run inside.
@@ -181,9 +172,41 @@ fn reap(first: &Started) {
     while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(first.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
 }
 
-fn transpose(fds: [Result<Option<OwnedFd>>; 4]) -> Result<[Option<OwnedFd>; 4]> {
-    let [a, b, c, d] = fds;
-    Ok([a?, b?, c?, d?])
+fn reserve_absent(plan: &Plan) -> Result<Vec<Reservation>> {
+    let absent = plan.kept.iter().filter_map(|kept| match kept {
+        Kept::Absent { path, content } => Some((path.as_path(), content.as_deref())),
+        _ => None,
+    });
+    reserve::reserve(absent).map_err(|error| Error::Plan {
+        what: "protected names of workspace",
+        path: plan.workspace.clone().unwrap_or_default(),
+        why: error.to_string(),
+    })
+}
+
+/// A sandbox whose pid 1 waits for commands.
+struct Launched {
+    first: Started,
+    control: OwnedFd,
+    resident: OwnedFd,
+    guard: Option<Prepared>,
+}
+
+fn launch(plan: &Plan, enforced: &mut Enforced) -> Result<Launched> {
+    let guard = guard::prepare(plan, enforced)?;
+    let ruleset = landlocked::ruleset(plan, enforced)?.map(lift).transpose()?;
+    let warden = guard.as_ref().map(Prepared::inside).transpose()?.map(lift).transpose()?;
+    let resident = lift(executable::resident()?)?;
+    let (control, inside) = socket::pair()?;
+    let inside = lift(inside)?;
+    let ends = Ends {
+        resident: resident.as_raw_fd(),
+        control: inside.as_raw_fd(),
+        warden: warden.as_ref().map(AsRawFd::as_raw_fd),
+        ruleset: ruleset.as_ref().map(AsRawFd::as_raw_fd),
+    };
+    let first = run(&mut compile::compile(plan, &ends)?)?;
+    Ok(Launched { first, control, resident, guard })
 }
 
 /// Moves a descriptor above those that the program places.
@@ -192,7 +215,7 @@ fn lift(fd: OwnedFd) -> Result<OwnedFd> {
     Ok(launch::adopt(lifted))
 }
 
-fn launch(program: &mut Program) -> Result<Started> {
+fn run(program: &mut Program) -> Result<Started> {
     let started = launch::launch(program, NAMESPACES as u64).map_err(unsupported)?;
     let Some(failure) = program.failure else { return Ok(started) };
     reap(&started);
@@ -214,7 +237,7 @@ fn unsupported(source: io::Error) -> Error {
     Error::Unsupported { protection: Protection::Namespaces, needs: format!("{source}; {advice}") }
 }
 
-fn report(plan: &Plan, enforced: &mut Enforced, watched: bool) {
+fn report(plan: &Plan, enforced: &mut Enforced) {
     enforced.holds(Protection::Namespaces, "user, mount, pid, network, ipc, uts, cgroup");
     let Net::None = plan.net;
     enforced.holds(
@@ -230,9 +253,6 @@ fn report(plan: &Plan, enforced: &mut Enforced, watched: bool) {
         Protection::Seccomp,
         "namespaces, mounts, keyrings, io_uring, terminal input and kernel surface refused",
     );
-    if watched {
-        enforced.holds(Protection::LateMasks, format!("{} directories watched", plan.watched.len()));
-    }
     if let Some(pids) = plan.limits.pids {
         enforced.holds(
             Protection::ProcessLimit,

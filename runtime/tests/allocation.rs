@@ -45,6 +45,13 @@ fn launching_allocates_nothing_in_the_child_while_other_threads_allocate() {
     for name in [".env", "a.env"] {
         std::fs::write(workspace.path().join(name), "secret").unwrap();
     }
+    /// Stops the other threads also when the test fails.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -54,6 +61,7 @@ fn launching_allocates_nothing_in_the_child_while_other_threads_allocate() {
                 }
             });
         }
+        let _stop = Stop(&stop);
         for round in 0..20 {
             let sandbox = Sandbox::builder()
                 .system()
@@ -63,6 +71,5 @@ fn launching_allocates_nothing_in_the_child_while_other_threads_allocate() {
                 .unwrap_or_else(|error| panic!("round {round}: {error:?}"));
             assert!(sandbox.command("true").status().unwrap().success());
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }

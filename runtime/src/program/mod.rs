@@ -23,7 +23,7 @@ pub(crate) struct Program {
     /// Written by the child when a step fails.
     pub(crate) failure: Option<Failure>,
     /// Keeps descriptors open that steps name by number.
-    pub(crate) held: Vec<OwnedFd>,
+    _held: Vec<OwnedFd>,
 }
 
 /// Which step failed, and the errno.
@@ -35,6 +35,6 @@ pub(crate) struct Failure {
 
 impl Program {
     pub(crate) fn new(steps: Vec<Step>, held: Vec<OwnedFd>) -> Self {
-        Self { steps, slots: [-1; SLOTS], failure: None, held }
+        Self { steps, slots: [-1; SLOTS], failure: None, _held: held }
     }
 }

@@ -75,7 +75,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         Step::NullStandard => call::null_standard(),
         Step::NewSession => call::new_session(),
         Step::NoNewPrivileges => call::no_new_privileges(),
-        Step::Bounding => call::clear_bounding(),
+        Step::Bounding { keep } => call::clear_bounding(*keep),
         Step::Capabilities(mask) => call::set_capabilities(*mask),
         Step::LandlockAllow { ruleset, root, path, access } => landlock::allow(*ruleset, slots[*root], path, *access),
         Step::LandlockRestrict { ruleset } => landlock::restrict(*ruleset),

@@ -110,8 +110,10 @@ pub(crate) enum Step {
     NullStandard,
     NewSession,
     NoNewPrivileges,
-    /// Empties the bounding set.
-    Bounding,
+    /// Empties the bounding set but for these capabilities.
+    Bounding {
+        keep: u64,
+    },
     /// Sets permitted, effective, inheritable and ambient capabilities.
     Capabilities(u64),
     LandlockAllow {
@@ -194,7 +196,7 @@ impl fmt::Display for Step {
             Self::NullStandard => f.write_str("open /dev/null"),
             Self::NewSession => f.write_str("start a session"),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
-            Self::Bounding | Self::Capabilities(_) => f.write_str("drop capabilities"),
+            Self::Bounding { .. } | Self::Capabilities(_) => f.write_str("drop capabilities"),
             Self::LandlockAllow { path, .. } => write!(f, "allow /{} in Landlock", show(path)),
             Self::LandlockRestrict { .. } => f.write_str("enforce Landlock"),
             Self::Seccomp => f.write_str("install the seccomp filter"),

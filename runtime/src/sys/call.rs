@@ -221,9 +221,9 @@ pub(crate) fn no_new_privileges() -> Result<()> {
     syscall!(SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
 }
 
-/// Empties the bounding set (capabilities(7)); numbers the kernel does not know end the walk.
-pub(crate) fn clear_bounding() -> Result<()> {
-    for capability in 0..64 {
+/// Empties the bounding set but for `keep` (capabilities(7)); numbers the kernel does not know end the walk.
+pub(crate) fn clear_bounding(keep: u64) -> Result<()> {
+    for capability in (0..64).filter(|bit| keep & (1 << bit) == 0) {
         match syscall!(SYS_prctl, libc::PR_CAPBSET_DROP, capability, 0, 0, 0) {
             Ok(_) => {}
             Err(libc::EINVAL) => break,

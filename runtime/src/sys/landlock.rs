@@ -2,7 +2,7 @@
 //! (landlock(7), linux/landlock.h).
 
 use super::{Result, call};
-use std::{ffi::CStr, mem, os::fd::RawFd};
+use std::{ffi::CStr, os::fd::RawFd};
 
 #[repr(C, packed)]
 struct PathBeneath {
