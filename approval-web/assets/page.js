@@ -56,6 +56,7 @@
       if (card.dataset.state !== "pending") return;
       list.append(card);
       arm(card);
+      countDown();
       const name = card.querySelector(".kind").textContent;
       news.textContent = `New: a ${name} is held. ${pending().length} waiting.`;
       if (card.getBoundingClientRect().top > window.innerHeight - 80) {

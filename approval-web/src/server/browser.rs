@@ -33,7 +33,6 @@ pub(crate) const CSRF_HEADER: &str = "x-holdpoint-csrf";
 
 pub(crate) fn routes(app: Arc<App>, own: Own) -> Router {
     let page = Router::new()
-        .route("/", get(index))
         .route("/pair/{secret}", get(ask_to_pair).post(pair))
         .route("/holds/{id}/card", get(card))
         .route("/holds/{id}/decide", post(decide_by_form))
@@ -44,6 +43,8 @@ pub(crate) fn routes(app: Arc<App>, own: Own) -> Router {
         .route("/api/holds/{id}/decide", post(decide_by_json));
     Router::new()
         .nest(app.path.trim_end_matches('/'), page)
+        // A nested "/" would answer for the path without its last slash.
+        .route(&app.path, get(index))
         .route("/", get(front))
         .route("/assets/page.css", get(|| asset("text/css; charset=utf-8", include_str!("../../assets/page.css"))))
         .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../../assets/page.js"))))
