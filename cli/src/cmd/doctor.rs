@@ -1,0 +1,127 @@
+//! `holdpoint doctor`: what this machine can enforce, what is missing and what to do about it.
+
+use holdpoint_approval_web::client::Client;
+use holdpoint_runtime::probe;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::args::Doctor;
+use crate::confine::confinement;
+use crate::error::Error;
+use crate::exit;
+use crate::load::load;
+use crate::places::{Places, resolved};
+use crate::report::{self, encoded};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: String,
+    good: bool,
+    needed: bool,
+    detail: String,
+    advice: Option<String>,
+}
+
+/// Look at everything, and say what was found.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be printed.
+pub(super) fn doctor(args: &Doctor) -> Result<u8, Error> {
+    let probe = probe::probe();
+    let mut findings: Vec<Finding> = probe.features.iter().map(of_feature).collect();
+    findings.extend([state(), configuration(&args.common), server()]);
+    let unfit = findings.iter().any(|finding| finding.needed && !finding.good);
+    let code = if unfit { exit::UNENFORCEABLE } else { exit::SUCCESS };
+    if args.common.answer.json {
+        report::result(
+            &json!({"exit": code, "kernel": probe.kernel, "architecture": probe.architecture, "findings": findings}),
+        )?;
+        return Ok(code);
+    }
+    let mut out = format!("Linux {} on {}\n\n", encoded(&probe.kernel), encoded(&probe.architecture));
+    for finding in &findings {
+        let mark = match (finding.good, finding.needed) {
+            (true, _) => "ok     ",
+            (false, true) => "MISSING",
+            (false, false) => "no     ",
+        };
+        out.push_str(&format!("{mark}  {}: {}\n", encoded(&finding.name), encoded(&finding.detail)));
+        if let (false, Some(advice)) = (finding.good, &finding.advice) {
+            out.push_str(&format!("         {}\n", encoded(advice)));
+        }
+    }
+    out.push_str(if unfit { "\n`holdpoint run` cannot work here.\n" } else { "\n`holdpoint run` can work here.\n" });
+    report::output(out.as_bytes())?;
+    Ok(code)
+}
+
+fn of_feature(feature: &probe::Feature) -> Finding {
+    Finding {
+        name: feature.name.clone(),
+        good: feature.present,
+        needed: feature.needed,
+        detail: feature.detail.clone(),
+        advice: feature.advice.clone(),
+    }
+}
+
+/// What an error says, as a finding.
+fn of_error(name: &str, error: &Error) -> Finding {
+    let detail = match error {
+        Error::Config(config) => config.to_string(),
+        other => other.to_string(),
+    };
+    Finding { name: name.into(), good: false, needed: true, detail, advice: error.next().map(str::to_owned) }
+}
+
+fn good(name: &str, detail: String) -> Finding {
+    Finding { name: name.into(), good: true, needed: true, detail, advice: None }
+}
+
+fn state() -> Finding {
+    match Places::find().and_then(|places| places.state().map(ToOwned::to_owned)) {
+        Ok(path) => good("state directory", path.display().to_string()),
+        Err(error) => of_error("state directory", &error),
+    }
+}
+
+fn configuration(common: &crate::args::Common) -> Finding {
+    let loaded = match load(common) {
+        Ok(loaded) => loaded,
+        Err(error) => return of_error("configuration", &error),
+    };
+    match confinement(&loaded) {
+        Err(error) => of_error("configuration", &error),
+        Ok(None) => Finding {
+            needed: false,
+            ..of_error(
+                "configuration",
+                &Error::Unenforceable {
+                    what: "anything by the kernel".into(),
+                    why: format!("profile {} says sandbox = \"none\"", loaded.policy.profile),
+                    next: "only for machines that are disposable already".into(),
+                },
+            )
+        },
+        Ok(Some(_)) => {
+            let root = resolved(&loaded.workspace.root);
+            let (profile, mode) = (&loaded.policy.profile, loaded.policy.sandbox.value);
+            good("configuration", format!("profile {profile}, {mode} in {}", root.display()))
+        }
+    }
+}
+
+fn server() -> Finding {
+    let running = Places::find().map(|places| Client::connect(&places.state));
+    let (good, detail, advice) = match running {
+        Ok(Ok(Some(client))) => (true, format!("at {}", client.url()), None),
+        Ok(Ok(None)) => {
+            let advice = "none is needed: a run that is held serves the page itself; `holdpoint serve` keeps one";
+            (false, "not running".to_owned(), Some(advice.to_owned()))
+        }
+        Ok(Err(error)) => (false, error.to_string(), None),
+        Err(error) => (false, error.to_string(), None),
+    };
+    Finding { name: "approval server".into(), good, needed: false, detail, advice }
+}

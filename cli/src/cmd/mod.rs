@@ -1,0 +1,36 @@
+//! One module for each subcommand, and the way from the command line to them.
+
+mod agents_md;
+mod apply;
+mod check;
+mod completions;
+mod decide;
+mod doctor;
+mod explain;
+mod holds;
+mod run;
+mod serve;
+
+use crate::args::Command;
+use crate::error::Error;
+
+/// Do what was asked; the exit code, or why not.
+///
+/// # Errors
+/// Whatever the subcommand has to report.
+pub(crate) fn dispatch(command: Command) -> Result<u8, Error> {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Apply(args) => apply::apply(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Pair(answer) => serve::pair(&answer),
+        Command::Holds(args) => holds::holds(&args),
+        Command::Approve(args) => decide::approve(&args),
+        Command::Deny(args) => decide::deny(&args),
+        Command::AgentsMd(args) => agents_md::agents_md(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => completions::completions(&args),
+    }
+}

@@ -1,0 +1,19 @@
+//! `holdpoint run`: everything is done by the session.
+
+use crate::args::Run;
+use crate::error::Error;
+use crate::session;
+
+/// Run the command.
+///
+/// # Errors
+/// Whatever kept it from being run.
+pub(super) fn run(args: &Run) -> Result<u8, Error> {
+    if args.argv.first().is_some_and(|program| program.is_empty()) {
+        return Err(Error::Usage {
+            why: "the command is empty".into(),
+            next: "write: holdpoint run -- CMD ARGS".into(),
+        });
+    }
+    session::run(&args.common, &args.argv, args.wait.hold_timeout)
+}

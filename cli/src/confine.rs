@@ -1,0 +1,158 @@
+//! From a policy to the sandbox the runtime is asked for.
+
+use std::path::{Path, PathBuf};
+
+use holdpoint_policy::SandboxMode;
+use holdpoint_runtime::{Access, Builder, Limits, Sandbox};
+
+use crate::error::Error;
+use crate::load::Loaded;
+use crate::places::resolved;
+use crate::toolchains;
+
+/// System directories, as the runtime shows them; what is in them every sandbox sees.
+const SYSTEM: [&str; 10] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store"];
+
+/// What a sandbox is made of, before the runtime looks at the host.
+#[derive(Debug)]
+pub(crate) struct Confinement {
+    /// The request to the runtime.
+    pub(crate) builder: Builder,
+    /// Every host path that is visible inside, without symbolic links.
+    visible: Vec<PathBuf>,
+    /// What the person should know: paths of the profile that do not exist.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Confinement {
+    /// Whether a host path can be seen inside (a denied one is still a visible place).
+    pub(crate) fn shows(&self, path: &Path) -> bool {
+        self.visible.iter().any(|root| path.starts_with(root))
+    }
+}
+
+/// The sandbox of a policy; `None` when the profile says `sandbox = "none"`.
+///
+/// # Errors
+/// [`Error::Unenforceable`] for a mode that cannot be had yet, [`Error::Setting`] when Holdpoint's own state would be
+/// visible inside.
+pub(crate) fn confinement(loaded: &Loaded) -> Result<Option<Confinement>, Error> {
+    let mode = loaded.policy.sandbox.value;
+    match mode {
+        SandboxMode::None => return Ok(None),
+        SandboxMode::WorkspaceWriteAndNet => {
+            return Err(Error::Unenforceable {
+                what: format!("sandbox = \"{mode}\" ({})", loaded.policy.sandbox.origin),
+                why: "there is no safe path to the network yet, and sharing this host's network would let a command \
+                      reach the approval page"
+                    .into(),
+                next: "use --sandbox workspace-write, which closes the network".into(),
+            });
+        }
+        _ => {}
+    }
+    let confinement = build(loaded, mode);
+    let state = resolved(&loaded.places.state);
+    if let Some(root) = confinement.visible.iter().find(|root| state.starts_with(root) || root.starts_with(&state)) {
+        let why = format!("it would be visible inside the sandbox, which shows {}", root.display());
+        let next = "set XDG_STATE_HOME to a directory outside of it, or choose a smaller workspace with --workspace";
+        return Err(Error::setting(&loaded.places.state, why, next));
+    }
+    Ok(Some(confinement))
+}
+
+fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
+    let (policy, places, root) = (&loaded.policy, &loaded.places, &loaded.workspace.root);
+    let access = if mode.writes_workspace() { Access::ReadWrite } else { Access::ReadOnly };
+    let mut builder = Sandbox::builder();
+    builder.system().workspace(root, access);
+    // A home inside the workspace is part of the work; a private one would hide it.
+    if !places.home.starts_with(root) {
+        builder.home(&places.home);
+    }
+    let mut visible: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    visible.push(root.clone());
+    let mut warnings = Vec::new();
+    for path in toolchains::find(&places.home, |name| std::env::var_os(name)) {
+        builder.read_only(&path);
+        visible.push(resolved(&path));
+    }
+    let readable = policy.readable.iter().map(|entry| (entry, Access::ReadOnly));
+    // In read-only mode nothing of the host is writable, whatever a profile adds.
+    for (entry, access) in readable.chain(policy.writable.iter().map(|entry| (entry, access))) {
+        let path = places.expand(&entry.value);
+        if !path.exists() {
+            warnings.push(format!("{} ({}) does not exist and is not shown", path.display(), entry.origin));
+            continue;
+        }
+        match access {
+            Access::ReadOnly => builder.read_only(&path),
+            Access::ReadWrite => builder.read_write(&path),
+        };
+        visible.push(resolved(&path));
+    }
+    for entry in &policy.deny_read {
+        builder.deny_read(expanded_pattern(&places.home, &entry.value));
+    }
+    for entry in &policy.protect {
+        builder.protect(&entry.value);
+    }
+    // Whatever decides about the next run must not be written by this one.
+    for own in [&loaded.user_config, &places.config] {
+        let own = resolved(own);
+        if visible.iter().any(|shown| own.starts_with(shown)) {
+            builder.protect(own.to_string_lossy());
+        }
+    }
+    for entry in &policy.exec_deny {
+        let path = places.expand(&entry.value);
+        if path.exists() {
+            builder.exec_deny(path);
+        }
+    }
+    builder.limits(limits(policy));
+    Confinement { builder, visible, warnings }
+}
+
+fn limits(policy: &holdpoint_policy::Policy) -> Limits {
+    let limits = &policy.limits;
+    Limits {
+        memory: limits.memory.as_ref().map(|limit| limit.value),
+        pids: limits.pids.as_ref().map(|limit| limit.value),
+        cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
+        open_files: limits.open_files.as_ref().map(|limit| limit.value),
+        tmp: limits.tmp.as_ref().map(|limit| limit.value),
+    }
+}
+
+/// A pattern with `~/` replaced by the home directory, whose own name is taken literally.
+fn expanded_pattern(home: &Path, pattern: &str) -> String {
+    match pattern.strip_prefix("~/") {
+        None => pattern.to_owned(),
+        Some(rest) => {
+            let mut literal = String::new();
+            for c in home.to_string_lossy().chars() {
+                if "*?[]{}\\".contains(c) {
+                    literal.extend(['[', c, ']']);
+                } else {
+                    literal.push(c);
+                }
+            }
+            format!("{literal}/{rest}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::expanded_pattern;
+    use std::path::Path;
+
+    #[test]
+    fn a_home_directory_in_a_pattern_is_taken_literally() {
+        assert_eq!(expanded_pattern(Path::new("/home/a"), "~/.aws/**"), "/home/a/.aws/**");
+        assert_eq!(expanded_pattern(Path::new("/home/[a]*"), "~/x"), "/home/[[]a[]][*]/x");
+        assert_eq!(expanded_pattern(Path::new("/home/a"), "**/.env"), "**/.env");
+    }
+}

@@ -1,0 +1,158 @@
+//! Why nothing was run, grouped by what the person at the keyboard can do about it.
+
+use std::path::{Path, PathBuf};
+
+use holdpoint_policy::{ConfigError, Reason};
+
+/// Every way in which `holdpoint` ends without having run what it was asked to run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line makes no sense.
+    #[error("cannot do that: {why}")]
+    Usage {
+        /// What is wrong with it.
+        why: String,
+        /// What to write instead.
+        next: String,
+    },
+    /// A configuration text is wrong; it knows the place.
+    #[error("the configuration is wrong")]
+    Config(#[source] Box<ConfigError>),
+    /// A configuration file or directory cannot be used at all.
+    #[error("cannot use {path}: {why}", path = path.display())]
+    Setting {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// What to do.
+        next: String,
+    },
+    /// A protection cannot be enforced here.
+    #[error("cannot enforce {what}: {why}")]
+    Unenforceable {
+        /// The protection.
+        what: String,
+        /// Why not.
+        why: String,
+        /// What to do.
+        next: String,
+    },
+    /// The policy, a hook or a person refused.
+    #[error("denied by {by}")]
+    Denied {
+        /// Who refused: `the policy`, `a hook`, or a person's name.
+        by: String,
+        /// Why, strictest first.
+        reasons: Vec<Reason>,
+    },
+    /// Nobody could or did decide.
+    #[error("no decision: {why}")]
+    NoDecision {
+        /// Why there is none.
+        why: String,
+        /// What to do.
+        next: String,
+    },
+    /// A patch is malformed or does not fit.
+    #[error("cannot apply the patch: {why}")]
+    Patch {
+        /// Where and what.
+        why: String,
+        /// What to do.
+        next: String,
+    },
+    /// The command's program does not exist where it would run.
+    #[error("{program}: command not found")]
+    NotFound {
+        /// The program as it was named.
+        program: String,
+        /// What to do.
+        next: String,
+    },
+    /// The command's program exists and cannot be executed.
+    #[error("cannot execute {program}: {why}")]
+    NotExecutable {
+        /// The program as it was named.
+        program: String,
+        /// What the system said.
+        why: String,
+    },
+    /// Reading or writing failed.
+    #[error("cannot {what}: {why}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        why: String,
+    },
+    /// Whoever read our output stopped reading.
+    #[error("the output was closed")]
+    ClosedOutput,
+    /// A signal told us to stop before anything was run.
+    #[error("interrupted by signal {signal}")]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+    },
+    /// Holdpoint itself failed.
+    #[error("cannot {what}: {why}")]
+    Internal {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+impl Error {
+    /// [`Error::Io`] while doing `what`.
+    pub fn io(what: impl Into<String>, source: impl std::fmt::Display) -> Self {
+        Self::Io { what: what.into(), why: source.to_string() }
+    }
+
+    /// [`Error::Setting`] about `path`.
+    pub fn setting(path: &Path, why: impl std::fmt::Display, next: impl Into<String>) -> Self {
+        Self::Setting { path: path.to_owned(), why: why.to_string(), next: next.into() }
+    }
+
+    /// What to do next, when there is something to say.
+    #[must_use]
+    pub fn next(&self) -> Option<&str> {
+        let next = match self {
+            Self::Usage { next, .. }
+            | Self::Setting { next, .. }
+            | Self::Unenforceable { next, .. }
+            | Self::NoDecision { next, .. }
+            | Self::Patch { next, .. }
+            | Self::NotFound { next, .. } => next,
+            _ => return None,
+        };
+        (!next.is_empty()).then_some(next.as_str())
+    }
+
+    /// One word for scripts.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "usage",
+            Self::Config(_) | Self::Setting { .. } => "config",
+            Self::Unenforceable { .. } => "unenforceable",
+            Self::Denied { .. } => "denied",
+            Self::NoDecision { .. } => "no-decision",
+            Self::Patch { .. } => "patch",
+            Self::NotFound { .. } => "not-found",
+            Self::NotExecutable { .. } => "not-executable",
+            Self::Io { .. } | Self::ClosedOutput => "io",
+            Self::Interrupted { .. } => "interrupted",
+            Self::Internal { .. } => "internal",
+        }
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
+    }
+}

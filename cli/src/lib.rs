@@ -1,0 +1,72 @@
+//! `holdpoint`: the one place that composes policy, hooks, approval and the sandbox into a program.
+//!
+//! The library target exists for the program itself and for the build's generators of man pages and completions
+//! ([`command`]). What holds a session together is in `session`; every exit code is in [`exit`].
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Parser};
+
+pub mod args;
+pub mod error;
+pub mod exit;
+pub mod report;
+mod session;
+
+mod agents_md;
+mod apply;
+mod approver;
+mod attend;
+mod cmd;
+mod confine;
+mod files;
+mod held;
+mod identity;
+mod load;
+mod places;
+mod process;
+mod program;
+mod prompt;
+mod relay;
+mod signals;
+mod terminal;
+mod toolchains;
+
+/// The command line's definition, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    args::Cli::command()
+}
+
+/// Do what the arguments say and return the exit code; `args` starts with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match args::Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let json = cli.command.json();
+    match cmd::dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            report::error(&error);
+            if json {
+                // The exit code says it as well; a result nobody can read changes nothing about it.
+                drop(report::result(&report::error_json(&error)));
+            }
+            exit::of_error(&error)
+        }
+    }
+}
+
+/// Print what clap has to say: help and version are answers, everything else is a usage error.
+fn usage(error: &clap::Error) -> u8 {
+    let asked = !error.use_stderr();
+    match error.print() {
+        Ok(()) if asked => exit::SUCCESS,
+        Ok(()) => exit::USAGE,
+        Err(_) if asked => exit::IO,
+        Err(_) => exit::USAGE,
+    }
+}

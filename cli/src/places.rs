@@ -1,0 +1,188 @@
+//! Where things are: the person's home, configuration and state directories, the workspace.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use nix::unistd::{User, geteuid};
+
+use crate::error::Error;
+
+/// The administrator's configuration.
+pub(crate) const SYSTEM_CONFIG: &str = "/etc/holdpoint/config.toml";
+
+/// Directories of the person who runs `holdpoint`. None of them needs to exist.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The home directory.
+    pub(crate) home: PathBuf,
+    /// Where the person's own configuration stands.
+    pub(crate) config: PathBuf,
+    /// Where holds, the lock and the server's socket are kept.
+    pub(crate) state: PathBuf,
+}
+
+impl Places {
+    /// Find them from the environment, else from the user database.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when there is no home directory to be found.
+    pub(crate) fn find() -> Result<Self, Error> {
+        let home = absolute(std::env::var_os("HOME")).or_else(home_of_user).ok_or_else(|| {
+            Error::setting(Path::new("$HOME"), "there is no home directory", "set HOME to an absolute path")
+        })?;
+        let config = absolute(std::env::var_os("XDG_CONFIG_HOME")).unwrap_or_else(|| home.join(".config"));
+        let state = absolute(std::env::var_os("XDG_STATE_HOME")).unwrap_or_else(|| home.join(".local/state"));
+        Ok(Self { home, config: config.join("holdpoint"), state: state.join("holdpoint") })
+    }
+
+    /// `~` and `~/…` as the home directory; everything else as it is.
+    pub(crate) fn expand(&self, path: &str) -> PathBuf {
+        match path.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => self.home.join(rest.trim_start_matches('/')),
+            _ => PathBuf::from(path),
+        }
+    }
+
+    /// The state directory, made with mode 0700 when it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when it cannot be made, or belongs to or can be entered by somebody else.
+    pub(crate) fn state(&self) -> Result<&Path, Error> {
+        let wrong = |why: String, next: &str| Error::setting(&self.state, why, next);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.state)
+            .map_err(|error| wrong(error.to_string(), "set XDG_STATE_HOME to a directory you can write"))?;
+        let found = fs::metadata(&self.state).map_err(|error| wrong(error.to_string(), ""))?;
+        if found.uid() != geteuid().as_raw() {
+            return Err(wrong(
+                format!("it belongs to user {}", found.uid()),
+                "set XDG_STATE_HOME to a directory of your own",
+            ));
+        }
+        if found.permissions().mode() & 0o077 != 0 {
+            let next = format!("run: chmod 700 {}", self.state.display());
+            return Err(wrong("others can enter it, and whoever can may decide holds".into(), &next));
+        }
+        Ok(&self.state)
+    }
+}
+
+/// An absolute path; a relative one in these variables must be ignored (XDG Base Directory Specification).
+fn absolute(value: Option<OsString>) -> Option<PathBuf> {
+    value.map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn home_of_user() -> Option<PathBuf> {
+    User::from_uid(geteuid()).ok().flatten().map(|user| user.dir).filter(|dir| dir.is_absolute())
+}
+
+/// The directory that may be worked in, and the one a command starts in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Workspace {
+    /// Absolute and free of symbolic links.
+    pub(crate) root: PathBuf,
+    /// At or below `root`.
+    pub(crate) cwd: PathBuf,
+}
+
+impl Workspace {
+    /// `named`, else the git root of the current directory, else the current directory. A command starts in the current
+    /// directory when that is inside, else in the workspace itself.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when there is no such directory.
+    pub(crate) fn find(named: Option<&Path>) -> Result<Self, Error> {
+        let cwd = std::env::current_dir().and_then(fs::canonicalize);
+        let root = match (named, &cwd) {
+            (Some(named), _) => canonical_directory(named)?,
+            (None, Ok(cwd)) => git_root(cwd).unwrap_or_else(|| cwd.clone()),
+            (None, Err(error)) => {
+                let why = format!("the current directory is gone: {error}");
+                return Err(Error::setting(Path::new("."), why, "change to another directory"));
+            }
+        };
+        let cwd = cwd.ok().filter(|cwd| cwd.starts_with(&root)).unwrap_or_else(|| root.clone());
+        Ok(Self { root, cwd })
+    }
+}
+
+fn canonical_directory(path: &Path) -> Result<PathBuf, Error> {
+    let next = "name an existing directory";
+    let found = fs::canonicalize(path).map_err(|error| Error::setting(path, error, next))?;
+    if found.is_dir() { Ok(found) } else { Err(Error::setting(path, "it is not a directory", next)) }
+}
+
+/// The nearest directory at or above `dir` that holds a `.git` (a directory, or the file of a worktree or submodule).
+pub(crate) fn git_root(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).map(Path::to_owned)
+}
+
+/// The real path of something that may not exist yet: the existing part without symbolic links, then the rest.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    for known in path.ancestors() {
+        if let Ok(real) = fs::canonicalize(known) {
+            let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+            return rest
+                .components()
+                .filter(|part| *part != Component::CurDir)
+                .fold(real, |real, part| real.join(part));
+        }
+    }
+    path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Places, git_root, resolved};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::{Path, PathBuf};
+
+    fn places(home: &Path) -> Places {
+        Places { home: home.into(), config: home.join("c"), state: home.join("deep/state") }
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_directory_only_where_it_is_one() {
+        let places = places(Path::new("/h"));
+        assert_eq!(places.expand("~/a"), PathBuf::from("/h/a"));
+        assert_eq!(places.expand("~//etc"), PathBuf::from("/h/etc"));
+        assert_eq!(places.expand("~"), PathBuf::from("/h"));
+        assert_eq!(places.expand("~other"), PathBuf::from("~other"));
+        assert_eq!(places.expand("/a/~"), PathBuf::from("/a/~"));
+    }
+
+    #[test]
+    fn the_state_directory_is_private_or_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let places = places(home.path());
+        let state = places.state().unwrap().to_owned();
+        assert_eq!(state.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::set_permissions(&state, PermissionsExt::from_mode(0o750)).unwrap();
+        assert!(places.state().unwrap_err().to_string().contains("others can enter it"));
+    }
+
+    #[test]
+    fn a_path_that_does_not_exist_yet_is_resolved_as_far_as_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        symlink(&real, real.join("link")).unwrap();
+        assert_eq!(resolved(&real.join("link/x/y")), real.join("x/y"));
+        assert_eq!(resolved(&real), real);
+    }
+
+    #[test]
+    fn the_git_root_is_the_nearest_one_and_may_be_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::create_dir(dir.path().join(".git")).unwrap();
+        assert_eq!(git_root(&inner).as_deref(), Some(dir.path()));
+        std::fs::write(dir.path().join("a/.git"), "gitdir: /x").unwrap();
+        assert_eq!(git_root(&inner), Some(dir.path().join("a")));
+    }
+}

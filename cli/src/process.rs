@@ -1,0 +1,221 @@
+//! A started command: in its sandbox, or bare when the profile says `sandbox = "none"`.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitStatus};
+
+use holdpoint_runtime::{self as runtime, Sandbox};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::confine::Confinement;
+use crate::error::Error;
+use crate::terminal;
+
+/// What is to be executed.
+#[derive(Debug)]
+pub(crate) struct Execution<'a> {
+    /// The program: a path, or a name to be looked up in the command's own `PATH`.
+    pub(crate) program: OsString,
+    /// Program and arguments as they were asked for.
+    pub(crate) argv: &'a [OsString],
+    /// Where it starts.
+    pub(crate) cwd: &'a Path,
+    /// Its whole environment.
+    pub(crate) env: &'a [(OsString, OsString)],
+}
+
+/// Everything that can fail before a command is started has been done: what is left is to execute.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    sandbox: Option<Sandbox>,
+}
+
+impl Prepared {
+    /// Start the sandbox, if there is to be one.
+    ///
+    /// # Errors
+    /// [`Error::Unenforceable`] when it cannot be had as asked for.
+    pub(crate) fn new(confinement: Option<&Confinement>) -> Result<Self, Error> {
+        let sandbox = confinement.map(|confinement| confinement.builder.start().map_err(not_started)).transpose()?;
+        Ok(Self { sandbox })
+    }
+
+    /// What the person should know about the sandbox although it stands.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let Some(sandbox) = &self.sandbox else { return Vec::new() };
+        let enforced = sandbox.enforced();
+        let missing = enforced.protections.iter().filter(|line| !line.holds);
+        let missing = missing.map(|line| format!("{} is not enforced: {}", line.protection, line.detail));
+        missing.chain(enforced.warnings.iter().cloned()).collect()
+    }
+
+    /// Execute.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotExecutable`], or what ended the sandbox.
+    pub(crate) fn spawn(self, execution: &Execution<'_>) -> Result<Process, Error> {
+        match self.sandbox {
+            Some(sandbox) => inside(sandbox, execution),
+            None => bare(execution),
+        }
+    }
+}
+
+fn inside(sandbox: Sandbox, execution: &Execution<'_>) -> Result<Process, Error> {
+    let mut command = sandbox.command(&execution.program);
+    command.args(&execution.argv[1..]).envs(execution.env.iter().map(|(name, value)| (name, value)));
+    command.current_dir(execution.cwd);
+    if terminal::interactive() {
+        let (rows, columns) = terminal::size();
+        command.terminal(rows, columns);
+    }
+    let child = command.spawn().map_err(|error| not_spawned(execution, error))?;
+    Ok(Process::Inside { sandbox, child })
+}
+
+fn bare(execution: &Execution<'_>) -> Result<Process, Error> {
+    let mut command = process::Command::new(&execution.program);
+    command.args(&execution.argv[1..]).current_dir(execution.cwd);
+    command.env_clear().envs(execution.env.iter().map(|(name, value)| (name, value)));
+    // On a terminal the command shares our group, so that the keys for interrupt and suspend reach it.
+    let group = !io::stdin().is_terminal();
+    if group {
+        command.process_group(0);
+    }
+    let child = command.spawn().map_err(|error| not_executed(execution, &error))?;
+    Ok(Process::Bare { child, group })
+}
+
+/// A started command.
+#[derive(Debug)]
+pub(crate) enum Process {
+    /// In a sandbox; when that is dropped, nothing inside is left.
+    Inside {
+        /// Where it runs.
+        sandbox: Sandbox,
+        /// The command.
+        child: runtime::Child,
+    },
+    /// Without one.
+    Bare {
+        /// The command.
+        child: process::Child,
+        /// Whether it leads a process group of its own.
+        group: bool,
+    },
+}
+
+impl Process {
+    /// The master side of the command's own terminal, if it has one.
+    pub(crate) fn take_terminal(&mut self) -> Option<File> {
+        match self {
+            Self::Inside { child, .. } => child.terminal.take(),
+            Self::Bare { .. } => None,
+        }
+    }
+
+    /// Readable when the command has ended; a bare one is announced by SIGCHLD instead.
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Inside { child, .. } => Some(child.pidfd()),
+            Self::Bare { .. } => None,
+        }
+    }
+
+    /// Whether a signal from the terminal's keys has reached the command already.
+    pub(crate) fn shares_terminal(&self) -> bool {
+        matches!(self, Self::Bare { group: false, .. })
+    }
+
+    /// Hand a signal on.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // An error means that there is nobody left to hand it to; the end is noticed elsewhere.
+        match self {
+            Self::Inside { child, .. } => drop(child.signal(signal as i32)),
+            Self::Bare { child, group } => drop(send(child, *group, signal)),
+        }
+    }
+
+    /// How it ended, once [`pidfd`](Self::pidfd) or SIGCHLD has said that it did.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when that is not to be known.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
+        let unknown = |why: &dyn std::fmt::Display| Error::Internal {
+            what: "learn how the command ended".into(),
+            why: why.to_string(),
+        };
+        match self {
+            // The report follows the end of the process at once.
+            Self::Inside { child, .. } => child.wait().map(Some).map_err(|error| unknown(&error)),
+            Self::Bare { child, .. } => child.try_wait().map_err(|error| unknown(&error)),
+        }
+    }
+
+    /// Kill everything and wait until it is gone.
+    pub(crate) fn end(self) {
+        match self {
+            Self::Inside { sandbox, .. } => sandbox.shut_down(),
+            Self::Bare { mut child, group } => {
+                send(&child, group, Signal::SIGKILL).ok();
+                drop(child.wait());
+            }
+        }
+    }
+}
+
+fn send(child: &process::Child, group: bool, signal: Signal) -> Result<(), Errno> {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    if group { killpg(pid, signal) } else { kill(pid, signal) }
+}
+
+fn not_started(error: runtime::Error) -> Error {
+    let doctor = "run `holdpoint doctor` to see what this machine can enforce";
+    match error {
+        runtime::Error::Unsupported { protection, needs } => {
+            Error::Unenforceable { what: protection.to_string(), why: needs, next: doctor.into() }
+        }
+        runtime::Error::Plan { what, path, why } => Error::setting(&path, format!("as {what}: {why}"), ""),
+        other => Error::Unenforceable { what: "the sandbox".into(), why: chain(&other), next: doctor.into() },
+    }
+}
+
+fn not_spawned(execution: &Execution<'_>, error: runtime::Error) -> Error {
+    match error {
+        runtime::Error::Spawn { stage: "execute", source, .. } => not_executed(execution, &source),
+        other => Error::Internal { what: format!("run {}", shown(execution)), why: chain(&other) },
+    }
+}
+
+fn not_executed(execution: &Execution<'_>, source: &io::Error) -> Error {
+    let program = shown(execution);
+    match source.kind() {
+        io::ErrorKind::NotFound => {
+            let next = "inside are the system, the workspace, known toolchains, and what `readable_paths` adds";
+            Error::NotFound { program, next: next.into() }
+        }
+        _ => Error::NotExecutable { program, why: source.to_string() },
+    }
+}
+
+fn shown(execution: &Execution<'_>) -> String {
+    PathBuf::from(&execution.argv[0]).display().to_string()
+}
+
+/// An error and what it came from, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

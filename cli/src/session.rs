@@ -1,0 +1,310 @@
+//! The one place that composes: policy, hooks, a person and the sandbox, in the order in which they stand before a command.
+//!
+//! ```text
+//! files, flags ──► policy ──► hooks ──► verdict ──► deny: 77
+//!                    ▲                     ├─────► ask: hold ──► person ──► same plan as shown? ──► release ─┐
+//!                    └── look again ◄──────┼────────────────────────────── no ◄────┘                         │
+//!                                          └─────► allow ──► sandbox ──► execute ◄───────────────────────────┘
+//! ```
+//!
+//! Nothing is executed by any other way than [`run`] and nothing is edited by any other way than [`edit`].
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use holdpoint_approval_web::hold::HoldId;
+use holdpoint_approval_web::plan::HoldPlan;
+use holdpoint_approval_web::state::Outcome;
+use holdpoint_hooks::event::{About, Event};
+use holdpoint_hooks::runner;
+use holdpoint_policy::{Action, HookEvent, HookOutcomes, HookResult, Judgement, Reason, Verdict, evaluate};
+use serde_json::json;
+
+use crate::apply::Patch;
+use crate::approver::{Approver, Granted};
+use crate::args::Common;
+use crate::attend::{Ended, attend};
+use crate::confine::{Confinement, confinement};
+use crate::error::Error;
+use crate::held;
+use crate::load::{Loaded, load};
+use crate::process::{Execution, Prepared};
+use crate::program;
+use crate::report;
+use crate::signals::Signals;
+
+/// What holds for one invocation.
+struct Session<'a> {
+    common: &'a Common,
+    loaded: Loaded,
+    signals: &'a Signals,
+    about: About,
+    host_env: Vec<(OsString, OsString)>,
+}
+
+/// What came of a verdict.
+enum Cleared {
+    /// It goes ahead without a person.
+    Allowed,
+    /// A person has approved exactly this plan; it must be released before it is carried out.
+    Granted(Box<(Approver, Granted)>),
+}
+
+/// Run a command, as far as everybody who has a say lets it; the exit code of `holdpoint run`.
+///
+/// # Errors
+/// Whatever kept it from being run: see [`Error`].
+pub(crate) fn run(common: &Common, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
+    let signals = Signals::take()?;
+    let mut session = Session::open(common, &signals)?;
+    session.tell(HookEvent::SessionStart);
+    let done = session.run(argv, ttl);
+    session.tell(HookEvent::SessionEnd);
+    done
+}
+
+/// Apply a patch, as far as everybody who has a say lets it.
+///
+/// # Errors
+/// Whatever kept it from being applied; nothing was changed then.
+pub(crate) fn edit(common: &Common, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
+    let signals = Signals::take()?;
+    let mut session = Session::open(common, &signals)?;
+    session.edit(patch, ttl)
+}
+
+impl<'a> Session<'a> {
+    fn open(common: &'a Common, signals: &'a Signals) -> Result<Self, Error> {
+        let loaded = load(common)?;
+        for warning in &loaded.policy.warnings {
+            report::say(&report::encoded(&format!("{}: {}", warning.origin, warning.text)));
+        }
+        let id = HoldId::new().map_err(crate::approver::away)?;
+        let about = About {
+            cwd: loaded.workspace.cwd.clone(),
+            profile: loaded.policy.profile.clone(),
+            session: id.to_string(),
+            approval: loaded.policy.approval.value.to_string(),
+        };
+        Ok(Self { common, loaded, signals, about, host_env: std::env::vars_os().collect() })
+    }
+
+    fn run(&mut self, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
+        let action = action(&self.loaded, argv);
+        let event = |kind| Event::command(kind, argv, &self.about);
+        let mut confined = confinement(&self.loaded)?;
+        let mut env = self.environment();
+        let mut judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;
+        let mut program = argv[0].clone();
+        let mut asked: Option<(Approver, Granted)> = None;
+        // A person's approval covers one plan; when the world has changed meanwhile, the person is asked again.
+        let (prepared, cleared) = loop {
+            match (judgement.verdict, &asked) {
+                (Verdict::Deny, _) => return Err(denied(&judgement)),
+                (Verdict::Allow, None) => break (prepare(confined.as_ref())?, Cleared::Allowed),
+                _ => {}
+            }
+            let plan = self.plan(argv, &env, confined.as_ref(), &judgement)?;
+            let (approver, granted) = self.ask(plan, ttl, asked)?;
+            self.loaded = load(self.common)?;
+            confined = confinement(&self.loaded)?;
+            env = self.environment();
+            // The sandbox is started before the last look, so that nothing lies between that and the command.
+            let prepared = prepare(confined.as_ref())?;
+            judgement = self.look_again(&action, judgement);
+            let now = self.plan(argv, &env, confined.as_ref(), &judgement)?;
+            if now.digest() == granted.plan.digest() {
+                program = now.executable.map_or(program, |file| file.path.to_os_string());
+                break (prepared, Cleared::Granted(Box::new((approver, granted))));
+            }
+            judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;
+            asked = Some((approver, granted));
+        };
+        self.signals.check()?;
+        for warning in prepared.warnings() {
+            report::say(&report::encoded(&warning));
+        }
+        let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
+        let limit = self.loaded.policy.limits.wall_time.as_ref();
+        let ended = cleared.carry_out(|| {
+            let process = prepared.spawn(&execution)?;
+            Ok(attend(process, self.signals, limit.map(|limit| limit.value)))
+        })?;
+        if let (Ended::OutOfTime, Some(limit)) = (ended, limit) {
+            report::say(&report::encoded(&format!("killed: it ran longer than {:?} ({})", limit.value, limit.origin)));
+        }
+        let response = match ended {
+            Ended::Itself(status) => json!({"exit_code": status.code(), "signal": signal_of(status)}),
+            Ended::Killed(signal) => json!({"exit_code": null, "signal": signal as i32}),
+            Ended::OutOfTime => json!({"exit_code": null, "signal": 9, "out_of_time": true}),
+        };
+        self.report_hooks(&event(HookEvent::PostToolUse).with_response(response));
+        Ok(ended.code())
+    }
+
+    fn edit(&mut self, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
+        let action = Action::Edit(holdpoint_policy::Edit { paths: patch.paths() });
+        let diff = patch.render();
+        let event = |kind| Event::edit(kind, &patch.paths(), &diff, &self.about);
+        let mut judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;
+        let mut asked: Option<(Approver, Granted)> = None;
+        let (change, cleared) = loop {
+            if judgement.verdict == Verdict::Deny {
+                return Err(denied(&judgement));
+            }
+            // Only what may be written is looked at: whether a patch fits tells what a file says.
+            let change = patch.fit(&self.loaded.workspace.root)?;
+            if judgement.verdict == Verdict::Allow && asked.is_none() {
+                break (change, Cleared::Allowed);
+            }
+            let plan = held::of_edit(&self.loaded, &diff, change.targets(), &judgement)?;
+            let (approver, granted) = self.ask(plan, ttl, asked)?;
+            self.loaded = load(self.common)?;
+            judgement = self.look_again(&action, judgement);
+            let change = patch.fit(&self.loaded.workspace.root)?;
+            let now = held::of_edit(&self.loaded, &diff, change.targets(), &judgement)?;
+            if now.digest() == granted.plan.digest() {
+                break (change, Cleared::Granted(Box::new((approver, granted))));
+            }
+            judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;
+            asked = Some((approver, granted));
+        };
+        self.signals.check()?;
+        cleared.carry_out(|| change.commit().map(Ok))?;
+        self.report_hooks(&event(HookEvent::PostToolUse).with_response(json!({"applied": true})));
+        Ok(crate::exit::SUCCESS)
+    }
+
+    /// Hold a plan for a person. `before` is what was approved and is no more what would be done.
+    fn ask(
+        &self,
+        plan: HoldPlan,
+        ttl: Duration,
+        before: Option<(Approver, Granted)>,
+    ) -> Result<(Approver, Granted), Error> {
+        let mut approver = match before {
+            None => Approver::find(self.loaded.places.state()?)?,
+            Some((approver, granted)) => {
+                approver.withdraw(&granted, "it has changed since it was shown");
+                let changes = held::changes(&granted.plan, &plan).join(", ");
+                report::say(&report::encoded(&format!(
+                    "changed since it was approved, so it is held again: {changes}"
+                )));
+                approver
+            }
+        };
+        let granted = approver.ask(plan, ttl, self.signals)?;
+        Ok((approver, granted))
+    }
+
+    /// The hooks' word and the policy's.
+    fn judge(&self, action: &Action, event: &Event) -> Result<Judgement, Error> {
+        let outcomes = self.hooks(event);
+        self.signals.check()?;
+        Ok(evaluate::evaluate(&self.loaded.policy, action, &outcomes))
+    }
+
+    /// The policy's word as it is now. What the hooks said before still counts; they were shown this very action.
+    fn look_again(&self, action: &Action, before: Judgement) -> Judgement {
+        let now = evaluate::evaluate(&self.loaded.policy, action, &HookOutcomes::default());
+        match now.verdict {
+            // Loosened while a person was asked: the person still decides.
+            Verdict::Allow => before,
+            _ => now,
+        }
+    }
+
+    fn plan(
+        &self,
+        argv: &[OsString],
+        env: &[(OsString, OsString)],
+        confined: Option<&Confinement>,
+        judgement: &Judgement,
+    ) -> Result<HoldPlan, Error> {
+        let cwd = &self.loaded.workspace.cwd;
+        let Some(executable) = program::find(&argv[0], cwd, env, confined) else {
+            let next = "inside are the system, the workspace, known toolchains, and what `readable_paths` adds";
+            return Err(Error::NotFound { program: argv[0].to_string_lossy().into_owned(), next: next.into() });
+        };
+        held::of_run(&self.loaded, argv, &executable, env, judgement)
+    }
+
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        self.loaded.policy.environment(self.host_env.iter().cloned())
+    }
+
+    fn hooks(&self, event: &Event) -> HookOutcomes {
+        runner::run_until(&self.loaded.policy.hooks, event, &self.host_env, Some(self.signals.stop_fd()))
+    }
+
+    /// A moment that has no say: its hooks run, and what they have to complain about is told.
+    fn tell(&self, event: HookEvent) {
+        self.report_hooks(&Event::moment(event, &self.about));
+    }
+
+    fn report_hooks(&self, event: &Event) {
+        for outcome in self.hooks(event).0 {
+            let (HookResult::Blocked { reason } | HookResult::Failed { reason }) = outcome.result else { continue };
+            report::say(&report::encoded(&format!("the {} hook of {}: {reason}", event.event, outcome.hook)));
+        }
+    }
+}
+
+impl Cleared {
+    /// Spend the approval if there is one, do it, and report how it ended. `act` fails when it did not begin; how it
+    /// ended is within, and when that is not to be known, nothing is reported and the hold becomes `unknown`.
+    fn carry_out<T: Into<Outcome> + Copy>(
+        self,
+        act: impl FnOnce() -> Result<Result<T, Error>, Error>,
+    ) -> Result<T, Error> {
+        let Self::Granted(asked) = self else { return act()? };
+        let (approver, granted) = *asked;
+        approver.release(&granted)?;
+        let done = act();
+        match &done {
+            Ok(Ok(ended)) => approver.finish(&granted, (*ended).into()),
+            Ok(Err(_)) => {}
+            Err(error) => approver.finish(&granted, Outcome::NotStarted(error.to_string())),
+        }
+        done?
+    }
+}
+
+impl From<Ended> for Outcome {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Itself(status) => match signal_of(status) {
+                Some(signal) => Self::Signalled(signal),
+                None => Self::Exited(status.code().unwrap_or(-1)),
+            },
+            Ended::Killed(_) | Ended::OutOfTime => Self::Signalled(nix::sys::signal::Signal::SIGKILL as i32),
+        }
+    }
+}
+
+fn signal_of(status: std::process::ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+/// The action of running `argv`.
+pub(crate) fn action(loaded: &Loaded, argv: &[OsString]) -> Action {
+    Action::Run(holdpoint_policy::Run { argv: argv.to_vec(), cwd: loaded.workspace.cwd.clone() })
+}
+
+/// Start the sandbox, or say loudly that there is none.
+fn prepare(confined: Option<&Confinement>) -> Result<Prepared, Error> {
+    match confined {
+        Some(confined) => confined.warnings.iter().for_each(|warning| report::say(&report::encoded(warning))),
+        None => report::say(
+            "WARNING: the profile says sandbox = \"none\". This command is NOT confined: it can read, write and reach \
+             whatever you can.",
+        ),
+    }
+    Prepared::new(confined)
+}
+
+fn denied(judgement: &Judgement) -> Error {
+    let reasons: Vec<Reason> = judgement.deciding().cloned().collect();
+    let hook = reasons.iter().all(|reason| reason.rule == "[[hooks]]");
+    Error::Denied { by: if hook { "a hook" } else { "the policy" }.into(), reasons }
+}

@@ -1,0 +1,102 @@
+//! The person's terminal: raw while a command has a terminal of its own, and given back as it was in every case.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, Once};
+
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
+
+use crate::error::Error;
+
+/// The settings to restore, where the panic hook finds them too.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Whether standard input and output are both a terminal: then the command gets a terminal of its own.
+pub(crate) fn interactive() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// The terminal in raw mode; dropped, it is as it was before.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    before: Termios,
+}
+
+impl Raw {
+    /// Put the terminal of standard input into raw mode.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it does not answer as a terminal.
+    pub(crate) fn enter() -> Result<Self, Error> {
+        let before = tcgetattr(io::stdin()).map_err(|errno| Error::io("read the settings of the terminal", errno))?;
+        restore_on_panic();
+        remember(Some(before.clone()));
+        let raw = Self { before };
+        raw.again()?;
+        Ok(raw)
+    }
+
+    /// Raw once more, after somebody (a shell that took the terminal back for a while) has changed it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn again(&self) -> Result<(), Error> {
+        let mut settings = self.before.clone();
+        cfmakeraw(&mut settings);
+        tcsetattr(io::stdin(), SetArg::TCSANOW, &settings)
+            .map_err(|errno| Error::io("set the terminal to raw mode", errno))
+    }
+
+    /// Give a command's own terminal the settings and the size that the person's has.
+    pub(crate) fn hand_on(&self, master: &File) {
+        // A command whose terminal has other settings still works; there is nobody to tell before it runs.
+        tcsetattr(master, SetArg::TCSANOW, &self.before).ok();
+        resize(master);
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        remember(None);
+        // Drained, so that the command's last output is not taken for something else by the restored settings.
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before).ok();
+    }
+}
+
+fn remember(settings: Option<Termios>) {
+    *BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
+}
+
+/// A panic that aborts runs no destructors, but its hook.
+fn restore_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if let Ok(mut before) = BEFORE.try_lock()
+                && let Some(settings) = before.take()
+            {
+                tcsetattr(io::stdin(), SetArg::TCSANOW, &settings).ok();
+            }
+            usual(panic);
+        }));
+    });
+}
+
+/// Rows and columns of the person's terminal; 24 × 80 when it does not say.
+pub(crate) fn size() -> (u16, u16) {
+    match tcgetwinsize(io::stdout()) {
+        Ok(Winsize { ws_row, ws_col, .. }) if ws_row > 0 && ws_col > 0 => (ws_row, ws_col),
+        _ => (24, 80),
+    }
+}
+
+/// Make a command's terminal as large as the person's is now; the kernel tells the command (SIGWINCH).
+pub(crate) fn resize(master: &impl AsFd) {
+    if let Ok(size) = tcgetwinsize(io::stdout()) {
+        // A command with the wrong size still runs.
+        tcsetwinsize(master, size).ok();
+    }
+}
