@@ -1,0 +1,149 @@
+//! Each wall taken away in turn: what it alone refuses then works. And each step made to fail.
+
+use super::*;
+use crate::{
+    plan::Access,
+    program::{Root, Step},
+};
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+fn workspace() -> TempDir {
+    let workspace = tempfile::tempdir().unwrap();
+    fs::write(workspace.path().join(".env"), "TOKEN=secret").unwrap();
+    workspace
+}
+
+fn builder(workspace: &Path) -> Builder {
+    let mut builder = Sandbox::builder();
+    builder.system().workspace(workspace, Access::ReadWrite).deny_read("**/.env");
+    builder
+}
+
+/// Whether a script succeeds in a sandbox without the steps that `gone` names.
+fn succeeds_without(builder: &Builder, gone: impl Fn(&Step) -> bool, script: &str) -> bool {
+    let edit = |program: &mut Program| {
+        let before = program.steps.len();
+        program.steps.retain(|step| !gone(step));
+        assert!(program.steps.len() < before, "nothing was taken away");
+    };
+    let sandbox = Sandbox::start_edited(builder.plan().unwrap(), edit).unwrap();
+    run_script(&sandbox, script)
+}
+
+fn run_script(sandbox: &Sandbox, script: &str) -> bool {
+    sandbox.command("sh").args(["-c", script]).output().unwrap().status.success()
+}
+
+/// The attack succeeds without the wall and fails with it.
+fn assert_wall(builder: &Builder, gone: impl Fn(&Step) -> bool, attack: &str) {
+    assert!(succeeds_without(builder, gone, attack), "without the wall the attack must succeed: {attack}");
+    assert!(!run_script(&builder.start().unwrap(), attack), "the wall must refuse: {attack}");
+}
+
+#[test]
+fn seccomp_refuses_new_user_namespaces_and_handles() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    assert_wall(&builder, |step| matches!(step, Step::Seccomp), "unshare -U true");
+    // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING): 250 on x86-64, 219 on arm64.
+    let number = libc::SYS_keyctl;
+    let keyring = format!("python3 -c 'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall({number},0,-3,0) < 0)'");
+    assert_wall(&builder, |step| matches!(step, Step::Seccomp), &keyring);
+}
+
+#[test]
+fn capabilities_are_gone() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    let dropping = |step: &Step| matches!(step, Step::Capabilities(_) | Step::Bounding { .. });
+    assert_wall(&builder, dropping, "grep -q 'CapBnd:.*[1-9a-f]' /proc/self/status");
+}
+
+#[test]
+fn landlock_is_a_second_wall_where_the_mount_is_writable() {
+    let (workspace, other) = (workspace(), tempfile::tempdir().unwrap());
+    let mut builder = builder(workspace.path());
+    builder.read_only(other.path());
+    let attack = format!("echo x > {}/new", other.path().display());
+    let shown = fs::canonicalize(other.path()).unwrap();
+    // Of the steps for this mount, its flags; the new mount then is as writable as on the host.
+    let flags = |program: &mut Program, landlock: bool| {
+        let mut here = false;
+        program.steps.retain(|step| match step {
+            Step::CloneMount { source, .. } => {
+                here = source.as_bytes() == shown.as_os_str().as_encoded_bytes();
+                true
+            }
+            Step::Attributes { .. } => !here,
+            // Below the private /tmp everything is allowed, and test directories lie there.
+            Step::LandlockAllow { path, .. } => path.as_c_str() != c"tmp",
+            Step::LandlockRestrict { .. } => landlock,
+            _ => true,
+        });
+    };
+    let start = |landlock| Sandbox::start_edited(builder.plan().unwrap(), |program| flags(program, landlock)).unwrap();
+    assert!(!run_script(&start(true), &attack), "Landlock alone must refuse");
+    assert!(run_script(&start(false), &attack), "without both walls the write must succeed");
+}
+
+#[test]
+fn masks_hide() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    let of_workspace = |step: &Step| matches!(step, Step::Mask { target, .. } if target.to_bytes().ends_with(b"/.env"));
+    assert_wall(&builder, of_workspace, "grep -q secret .env");
+}
+
+#[test]
+fn pins_keep_a_directory_with_protected_names_in_place() {
+    let workspace = workspace();
+    for directory in [".git/hooks", ".git/objects", ".git/refs"] {
+        fs::create_dir_all(workspace.path().join(directory)).unwrap();
+    }
+    for (file, content) in [(".git/HEAD", "ref: refs/heads/main\n"), (".git/config", "[core]\n")] {
+        fs::write(workspace.path().join(file), content).unwrap();
+    }
+    let builder = builder(workspace.path());
+    let pin = |step: &Step| matches!(step, Step::Pin { target, set: 0, .. } if target.to_bytes().ends_with(b"/.git"));
+    assert_wall(&builder, pin, "mv .git moved");
+}
+
+#[test]
+fn no_new_privileges_and_closed_descriptors_are_not_optional() {
+    let workspace = workspace();
+    let plan = builder(workspace.path()).plan().unwrap();
+    // Without no_new_privs neither Landlock nor seccomp can be installed: the launch fails, nothing runs.
+    let error = Sandbox::start_edited(plan, |program| {
+        program.steps.retain(|step| !matches!(step, Step::NoNewPrivileges | Step::Capabilities(0)));
+        program.steps.retain(|step| !matches!(step, Step::LandlockRestrict { .. }));
+        let steps = std::mem::take(&mut program.steps);
+        program.steps = steps
+            .into_iter()
+            .flat_map(|step| if matches!(step, Step::Seccomp) { vec![Step::Capabilities(0), step] } else { vec![step] })
+            .collect();
+    });
+    assert!(matches!(error, Err(Error::Setup { .. })), "{error:?}");
+}
+
+#[test]
+fn each_step_can_fail_and_leaves_nothing_behind() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    let count = {
+        let mut count = 0;
+        Sandbox::start_edited(builder.plan().unwrap(), |program| count = program.steps.len()).unwrap();
+        count
+    };
+    assert!(count > 60, "the program is shorter than expected: {count}");
+    for index in 0..count {
+        let fail = || Step::Write { root: Root::Host, path: c"/proc/self/no-such-file".into(), text: c"".into() };
+        let error =
+            Sandbox::start_edited(builder.plan().unwrap(), |program| program.steps.insert(index, fail())).unwrap_err();
+        let Error::Setup { step, source } = &error else { panic!("step {index}: {error:?}") };
+        assert_eq!(step, "write /proc/self/no-such-file", "step {index}");
+        assert!(matches!(source.raw_os_error(), Some(libc::ENOENT)), "step {index}: {source}");
+        let left: Vec<_> = fs::read_dir(workspace.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [".env"], "step {index} left something in the workspace");
+    }
+}
