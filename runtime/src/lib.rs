@@ -47,6 +47,7 @@ mod guard;
 mod landlocked;
 mod memory;
 mod plan;
+pub mod probe;
 
 mod program;
 mod reserve;
