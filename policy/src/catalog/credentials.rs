@@ -47,16 +47,54 @@ pub(super) fn holds_credentials(path: &str) -> bool {
     let path = path.to_lowercase();
     let name = path.trim_end_matches(['/', '*']).rsplit('/').next().unwrap_or(&path);
     let example = ["example", "sample", "template", "dist", "schema"].iter().any(|word| name.contains(word));
-    let dotenv = name == ".env" || name.starts_with(".env.") || name == ".envrc" || name.ends_with(".env") || path.ends_with(".env*");
+    let dotenv = name == ".env"
+        || name.starts_with(".env.")
+        || name == ".envrc"
+        || name.ends_with(".env")
+        || path.ends_with(".env*");
     let key = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"].contains(&name);
     const NAMES: &[&str] = &[
-        ".netrc", ".pgpass", ".my.cnf", ".git-credentials", ".pypirc", ".npmrc", ".htpasswd", "credentials", "credentials.json",
-        "shadow", "gshadow", ".vault-token", "service-account.json", "application_default_credentials.json", "authorized_keys",
-        "secrets.yml", "secrets.yaml", "secrets.json", "master.key", "hosts.yml", ".bash_history", ".zsh_history", "kubeconfig",
+        ".netrc",
+        ".pgpass",
+        ".my.cnf",
+        ".git-credentials",
+        ".pypirc",
+        ".npmrc",
+        ".htpasswd",
+        "credentials",
+        "credentials.json",
+        "shadow",
+        "gshadow",
+        ".vault-token",
+        "service-account.json",
+        "application_default_credentials.json",
+        "authorized_keys",
+        "secrets.yml",
+        "secrets.yaml",
+        "secrets.json",
+        "master.key",
+        "hosts.yml",
+        ".bash_history",
+        ".zsh_history",
+        "kubeconfig",
     ];
     const INSIDE: &[&str] = &[
-        "/.ssh", ".ssh/", ".gnupg", ".aws/", ".railway/", ".docker/config.json", ".kube/config", ".config/gcloud", ".azure/",
-        ".config/gh/", "/secrets/", "/run/secrets", ".password-store", ".config/op/", ".terraform.d/credentials", ".fly/",
+        "/.ssh",
+        ".ssh/",
+        ".gnupg",
+        ".aws/",
+        ".railway/",
+        ".docker/config.json",
+        ".kube/config",
+        ".config/gcloud",
+        ".azure/",
+        ".config/gh/",
+        "/secrets/",
+        "/run/secrets",
+        ".password-store",
+        ".config/op/",
+        ".terraform.d/credentials",
+        ".fly/",
     ];
     let environ = path.starts_with("/proc/") && path.ends_with("/environ");
     let ends = [".pem", ".p12", ".pfx", ".keystore", ".jks", ".kdbx", ".ppk"].iter().any(|end| name.ends_with(end));
@@ -80,7 +118,8 @@ fn variables(raw: &str) -> impl Iterator<Item = &str> {
 
 fn searches_home(invocation: &Invocation) -> bool {
     let words = super::pattern::Words::of(invocation);
-    let deep = words.option("-r") || words.option("-R") || words.option("--recursive") || invocation.name() == Some("rg");
+    let deep =
+        words.option("-r") || words.option("-R") || words.option("--recursive") || invocation.name() == Some("rg");
     let whole = |word: &&str| matches!(*word, "~" | "~/" | "/" | "$HOME" | "\"$HOME\"" | "/home" | "/root" | "/etc");
     deep && words.plain.iter().skip(1).any(|word| whole(&word))
 }
@@ -91,7 +130,15 @@ mod tests {
 
     #[test]
     fn files_with_credentials_are_known_by_their_names() {
-        for path in [".env", "app/.env.production", "config/prod.env", "~/.ssh/id_rsa", "~/.aws/credentials", "/proc/1/environ", ".env*"] {
+        for path in [
+            ".env",
+            "app/.env.production",
+            "config/prod.env",
+            "~/.ssh/id_rsa",
+            "~/.aws/credentials",
+            "/proc/1/environ",
+            ".env*",
+        ] {
             assert!(holds_credentials(path), "{path}");
         }
         for path in [".env.sample", ".env.example", "src/token.rs", "environment.md", "README.md", "keys.rs"] {

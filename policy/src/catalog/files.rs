@@ -1,23 +1,50 @@
 //! Commands that delete or overwrite files, judged by what they are aimed at.
 
 use super::pattern::Words;
-use super::{Class, Hit, asks_for_help};
+use super::{Class, Hit, only_asks_for_help};
 use crate::shell::{Invocation, Word};
 
 /// Directories that a build makes again.
 const REGENERABLE: &[&str] = &[
-    "node_modules", "target", "dist", "build", "out", "bin", "obj", "coverage", "htmlcov", "__pycache__", ".pytest_cache",
-    ".mypy_cache", ".ruff_cache", ".next", ".nuxt", ".turbo", ".parcel-cache", ".gradle", ".tox", ".nox", ".venv", "venv",
-    ".cache", "tmp", ".eggs", ".svelte-kit", "storybook-static",
+    "node_modules",
+    "target",
+    "dist",
+    "build",
+    "out",
+    "bin",
+    "obj",
+    "coverage",
+    "htmlcov",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".next",
+    ".nuxt",
+    ".turbo",
+    ".parcel-cache",
+    ".gradle",
+    ".tox",
+    ".nox",
+    ".venv",
+    "venv",
+    ".cache",
+    "tmp",
+    ".eggs",
+    ".svelte-kit",
+    "storybook-static",
 ];
 
 /// What is known about an invocation that works on files.
 pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
     let mut hits: Vec<Hit> = invocation.writes.iter().filter_map(overwritten).collect();
-    let (Some(name), false) = (invocation.name(), asks_for_help(invocation)) else { return hits };
+    let (Some(name), false) = (invocation.name(), only_asks_for_help(invocation)) else { return hits };
     let words = Words::of(invocation);
-    let targets: Vec<&Word> =
-        invocation.arguments().iter().filter(|word| !word.shown().starts_with('-') || word.literal().is_none()).collect();
+    let targets: Vec<&Word> = invocation
+        .arguments()
+        .iter()
+        .filter(|word| !word.shown().starts_with('-') || word.literal().is_none())
+        .collect();
     let destructive = |text: &str| Hit::new(Class::Destructive, name, text);
     match name {
         "rm" | "unlink" | "rmdir" | "grm" => hits.extend(removed(name, &words, &targets)),
@@ -45,7 +72,12 @@ pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
             if targets.iter().rev().skip(1).any(|source| outside(source.shown())) {
                 hits.push(destructive("moves files from outside the workspace"));
             }
-            hits.extend(targets.last().filter(|target| outside(target.shown())).map(|_| destructive("overwrites files outside the workspace")));
+            hits.extend(
+                targets
+                    .last()
+                    .filter(|target| outside(target.shown()))
+                    .map(|_| destructive("overwrites files outside the workspace")),
+            );
         }
         "cp" | "install" | "tee" | "sort" | "touch" | "mkdir" => {
             let written = match name {
@@ -67,9 +99,15 @@ pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
             let deep = words.option("-R") || words.option("--recursive");
             if targets.iter().skip(1).any(|target| outside(target.shown())) {
                 hits.push(Hit::new(Class::System, name, "changes rights outside the workspace"));
-            } else if deep && targets.iter().any(|target| matches!(target.shown(), "777" | "a+rwx" | "0777" | "000" | "." | "*")) {
+            } else if deep
+                && targets.iter().any(|target| matches!(target.shown(), "777" | "a+rwx" | "0777" | "000" | "." | "*"))
+            {
                 hits.push(Hit::new(Class::System, name, "changes the rights of everything"));
-            } else if words.plain.first().is_some_and(|mode| mode.contains("u+s") || mode.contains("g+s") || is_setuid(mode)) {
+            } else if words
+                .plain
+                .first()
+                .is_some_and(|mode| mode.contains("u+s") || mode.contains("g+s") || is_setuid(mode))
+            {
                 hits.push(Hit::new(Class::System, name, "lets others run a program with its owner's rights"));
             }
         }
@@ -136,7 +174,10 @@ pub(super) fn outside(path: &str) -> bool {
     let leaves = path.starts_with('/') || path.starts_with('~') || path.starts_with("..") || path.contains("/../");
     let home = path.starts_with("$HOME") || path.starts_with("${HOME");
     let temporary = ["/tmp/", "/var/tmp/", "/dev/null", "/dev/stdout", "/dev/stderr", "/dev/fd/"];
-    home || leaves && !temporary.iter().any(|start| path.len() > start.len() - 1 && path.starts_with(start) && !path.contains(".."))
+    home || leaves
+        && !temporary
+            .iter()
+            .any(|start| path.len() > start.len() - 1 && path.starts_with(start) && !path.contains(".."))
 }
 
 /// The value of an option, in the next word or after `=`.

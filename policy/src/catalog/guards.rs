@@ -2,7 +2,7 @@
 
 use super::Class::{System, Unreadable};
 use super::pattern::{Entry, Words};
-use super::{Class, Hit, asks_for_help};
+use super::{Hit, asks_for_help};
 use crate::paths;
 use crate::shell::Invocation;
 use std::path::Path;
@@ -10,14 +10,30 @@ use std::path::Path;
 /// Options by which a harmless tool runs any command.
 pub(super) const RUN_THROUGH_OPTIONS: &[Entry] = &[
     (Unreadable, &["git"], "grep -O|--open-files-in-pager", "runs a program through an option"),
-    (Unreadable, &["git"], "clone|fetch|pull|push|ls-remote -u|--upload-pack|--receive-pack|--exec|--template", "runs a program through an option"),
+    (Unreadable, &["git"], "grep <-O", "runs a program through an option"),
+    (
+        Unreadable,
+        &["git"],
+        "clone|fetch|pull|push|ls-remote -u|--upload-pack|--receive-pack|--exec|--template",
+        "runs a program through an option",
+    ),
     (Unreadable, &["git"], "rebase -x|--exec", "runs a program through an option"),
     (Unreadable, &["git"], "bisect run", "runs a program through an option"),
     (Unreadable, &["git"], "submodule foreach", "runs a program in every submodule"),
     (Unreadable, &["git"], "difftool|mergetool -x|--extcmd", "runs a program through an option"),
-    (Unreadable, &["tar", "gtar", "bsdtar"], "--checkpoint-action|--to-command|--use-compress-program|-I|--info-script|--rsh-command|--new-volume-script", "runs a program through an option"),
+    (
+        Unreadable,
+        &["tar", "gtar", "bsdtar"],
+        "--checkpoint-action|--to-command|--use-compress-program|-I|--info-script|--rsh-command|--new-volume-script",
+        "runs a program through an option",
+    ),
     (Unreadable, &["zip"], "-TT|--unzip-command", "runs a program through an option"),
-    (Unreadable, &["ssh", "scp", "sftp"], "~proxycommand|localcommand|knownhostscommand|-s", "runs a program through an option"),
+    (
+        Unreadable,
+        &["ssh", "scp", "sftp"],
+        "~proxycommand|localcommand|knownhostscommand|-s",
+        "runs a program through an option",
+    ),
     (Unreadable, &["rg"], "--pre|--hostname-bin", "runs a program through an option"),
     (Unreadable, &["sort"], "--compress-program", "runs a program through an option"),
     (Unreadable, &["vim", "vi", "nvim", "view", "ex", "emacs", "nano"], "<:!|+!|-c|+", "runs a program from an editor"),
@@ -29,22 +45,59 @@ pub(super) const RUN_THROUGH_OPTIONS: &[Entry] = &[
     (Unreadable, &["enable"], "-f", "loads code into the shell"),
     (Unreadable, &["tcpdump", "wireshark", "tshark"], "-z", "runs a program through an option"),
     (Unreadable, &["openssl"], "req|engine|s_server|dgst -engine|--engine|-provider", "loads code through an option"),
-    (Unreadable, &["ld.so", "ld-linux.so.2", "ld-linux-x86-64.so.2", "ld-musl-x86_64.so.1"], "*", "runs a program through its loader"),
+    (
+        Unreadable,
+        &["ld.so", "ld-linux.so.2", "ld-linux-x86-64.so.2", "ld-musl-x86_64.so.1"],
+        "*",
+        "runs a program through its loader",
+    ),
 ];
 
 /// Variables by which the next program loads or runs code.
 const RUN_THROUGH_VARIABLES: &[&str] = &[
-    "LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS", "PS4", "PROMPT_COMMAND", "GIT_SSH",
-    "GIT_SSH_COMMAND", "GIT_PAGER", "PAGER", "MANPAGER", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR", "EDITOR", "VISUAL", "GIT_ASKPASS",
-    "SSH_ASKPASS", "GIT_EXTERNAL_DIFF", "GIT_PROXY_COMMAND", "GIT_TEMPLATE_DIR", "GIT_EXEC_PATH", "NODE_OPTIONS", "PYTHONSTARTUP",
-    "PYTHONHOME", "RUBYOPT", "PERL5OPT", "PERL5DB", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "LESSOPEN", "LESSCLOSE", "BROWSER",
-    "RUSTC_WRAPPER", "RUSTC", "PATH",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "BASH_ENV",
+    "ENV",
+    "SHELLOPTS",
+    "PS4",
+    "PROMPT_COMMAND",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_PAGER",
+    "PAGER",
+    "MANPAGER",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "EDITOR",
+    "VISUAL",
+    "GIT_ASKPASS",
+    "SSH_ASKPASS",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PROXY_COMMAND",
+    "GIT_TEMPLATE_DIR",
+    "GIT_EXEC_PATH",
+    "NODE_OPTIONS",
+    "PYTHONSTARTUP",
+    "PYTHONHOME",
+    "RUBYOPT",
+    "PERL5OPT",
+    "PERL5DB",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "LESSOPEN",
+    "LESSCLOSE",
+    "BROWSER",
+    "RUSTC_WRAPPER",
+    "RUSTC",
+    "PATH",
 ];
 
 /// Tools that write the files they name.
 const WRITERS: &[&str] = &[
-    "cp", "mv", "ln", "tee", "rm", "touch", "mkdir", "install", "sed", "perl", "truncate", "chmod", "chown", "dd", "rsync",
-    "patch", "ed", "vim", "unlink", "rmdir", "tar", "unzip",
+    "cp", "mv", "ln", "tee", "rm", "touch", "mkdir", "install", "sed", "perl", "truncate", "chmod", "chown", "dd",
+    "rsync", "patch", "ed", "vim", "unlink", "rmdir", "tar", "unzip",
 ];
 
 /// What is known about an invocation that works on guards.
@@ -63,7 +116,17 @@ pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
     }
     let written = invocation.writes.iter().map(|word| word.shown());
     let named = invocation.arguments().iter().map(|word| word.shown()).filter(|_| WRITERS.contains(&name));
-    let ours = [".ssh/authorized_keys", ".bashrc", ".profile", ".zshrc", ".bash_profile", ".gitconfig", ".gitattributes", ".config/systemd", "/etc/"];
+    let ours = [
+        ".ssh/authorized_keys",
+        ".bashrc",
+        ".profile",
+        ".zshrc",
+        ".bash_profile",
+        ".gitconfig",
+        ".gitattributes",
+        ".config/systemd",
+        "/etc/",
+    ];
     for path in written.chain(named) {
         if let Some(protected) = paths::protected(Path::new(path)) {
             hit(System, format!("changes `{protected}`, which is protected"));
@@ -74,7 +137,8 @@ pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
     if asks_for_help(invocation) {
         return hits;
     }
-    let dangerous = |word: &str| word.starts_with("--dangerously") || matches!(word, "--yolo" | "--full-auto" | "--no-sandbox");
+    let dangerous =
+        |word: &str| word.starts_with("--dangerously") || matches!(word, "--yolo" | "--full-auto" | "--no-sandbox");
     if super::literals(invocation).any(dangerous) {
         hits.push(Hit::new(System, name, "starts an agent without its guards"));
     }
@@ -85,8 +149,11 @@ pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
             hits.push(Hit::new(System, name, "changes what holds actions"));
         }
     }
-    if invocation.program().is_some_and(|program| program.chars().any(|c| !c.is_ascii_graphic() && !c.is_alphanumeric())) {
-        hits.push(Hit::new(Class::Unreadable, "shell", "the name of the program holds invisible characters"));
+    if invocation
+        .program()
+        .is_some_and(|program| program.chars().any(|c| !c.is_ascii_graphic() && !c.is_alphanumeric()))
+    {
+        hits.push(Hit::new(Unreadable, "shell", "the name of the program holds invisible characters"));
     }
     hits
 }

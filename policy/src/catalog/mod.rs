@@ -130,9 +130,16 @@ fn literals(invocation: &Invocation) -> impl Iterator<Item = &str> {
     invocation.arguments().iter().filter_map(|word| word.literal())
 }
 
-/// Whether the command only asks for help or its version, which every tool here answers without doing anything.
+/// Whether the command only asks for help, its version or a rehearsal, which the tools of the tables answer without doing
+/// anything. It must stand last, where it is no value of another option and no name.
 fn asks_for_help(invocation: &Invocation) -> bool {
-    literals(invocation).any(|word| matches!(word, "--help" | "-help" | "--version" | "--dry-run"))
-        || matches!(literals(invocation).last(), Some("help"))
-        || matches!(literals(invocation).next(), Some("help"))
+    let words: Vec<&str> = literals(invocation).collect();
+    let unambiguous = words.len() == invocation.arguments().len() && !words.contains(&"--");
+    unambiguous && matches!(words.last(), Some(&("--help" | "-help" | "--dry-run"))) || only_asks_for_help(invocation)
+}
+
+/// The same for commands where a last word may still be a file or a value.
+fn only_asks_for_help(invocation: &Invocation) -> bool {
+    let words: Vec<&str> = literals(invocation).collect();
+    matches!(words.as_slice(), ["--help" | "-help" | "-h" | "--version" | "-V" | "help" | "version"])
 }

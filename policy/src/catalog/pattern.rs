@@ -110,7 +110,9 @@ mod tests {
 
     #[test]
     fn every_entry_of_every_table_can_be_reached() {
-        for (_, tools, pattern, text) in TABLES.iter().copied().flatten().chain(super::super::guards::RUN_THROUGH_OPTIONS) {
+        for (_, tools, pattern, text) in
+            TABLES.iter().copied().flatten().chain(super::super::guards::RUN_THROUGH_OPTIONS)
+        {
             assert!(!tools.is_empty() && !text.is_empty(), "{pattern}");
             assert!(pattern.split_whitespace().all(|part| !part.is_empty() && part != "!" && part != "<"), "{pattern}");
         }

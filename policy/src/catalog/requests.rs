@@ -1,23 +1,40 @@
 //! Requests from the command line: methods that delete, mutations that delete, and everything that leaves the machine.
 
-use super::{Class, Hit, asks_for_help};
+use super::{Class, Hit, only_asks_for_help};
 use crate::shell::{Input, Invocation, Word};
 
 /// Tools that send requests.
-const TOOLS: &[&str] = &["curl", "wget", "http", "https", "xh", "xhs", "httpie", "curlie", "grpcurl", "websocat", "aria2c", "lynx", "links", "w3m"];
+const TOOLS: &[&str] = &[
+    "curl", "wget", "http", "https", "xh", "xhs", "httpie", "curlie", "grpcurl", "websocat", "aria2c", "lynx", "links",
+    "w3m",
+];
 
 /// Methods that delete.
 const METHODS: &[&str] = &["DELETE", "PURGE", "TRACE"];
 
 /// Parts of a mutation's name that say that something is gone afterwards.
-const DELETING: &[&str] = &["delete", "destroy", "drop", "wipe", "remove", "purge", "truncate", "terminate", "erase", "reset", "revoke", "cancel", "detach"];
+const DELETING: &[&str] = &[
+    "delete",
+    "destroy",
+    "drop",
+    "wipe",
+    "remove",
+    "purge",
+    "truncate",
+    "terminate",
+    "erase",
+    "reset",
+    "revoke",
+    "cancel",
+    "detach",
+];
 
 /// What is known about an invocation that sends a request.
 pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
     let name = invocation.name().unwrap_or("shell");
     let sends = TOOLS.contains(&name);
     let pipes = matches!(name, "nc" | "ncat" | "netcat" | "socat" | "openssl" | "telnet");
-    if !sends && !pipes || asks_for_help(invocation) {
+    if !sends && !pipes || only_asks_for_help(invocation) {
         return Vec::new();
     }
     let mut hits = Vec::new();
@@ -39,7 +56,11 @@ pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
     if pipes && METHODS.iter().any(|method| input.to_uppercase().trim_start().starts_with(method)) {
         hit(Class::Destructive, "sends a request that deletes");
     }
-    let own = |word: &&str| ["http://127.", "http://localhost", "http://[::1]", "localhost", "127.0.0.1"].iter().any(|start| word.starts_with(start));
+    let own = |word: &&str| {
+        ["http://127.", "http://localhost", "http://[::1]", "localhost", "127.0.0.1"]
+            .iter()
+            .any(|start| word.starts_with(start))
+    };
     let answers = |word: &str| ["approv", "/decide", "/pair", "/holds", "/deny"].iter().any(|part| word.contains(part));
     if arguments.iter().any(|word| own(word) && answers(word)) {
         hit(Class::System, "talks to the approval page");
@@ -62,7 +83,9 @@ fn method(invocation: &Invocation) -> Option<&str> {
         let Some(text) = word.literal() else { continue };
         let value = match text {
             "-X" | "--request" | "--method" => words.next().and_then(Word::literal),
-            text if text.starts_with("--") => text.strip_prefix("--request=").or_else(|| text.strip_prefix("--method=")),
+            text if text.starts_with("--") => {
+                text.strip_prefix("--request=").or_else(|| text.strip_prefix("--method="))
+            }
             text if text.starts_with('-') => match text.split_once('X') {
                 Some((_, "")) => words.next().and_then(Word::literal),
                 Some((flags, method)) if flags.len() <= 4 => Some(method),
@@ -102,7 +125,10 @@ fn decode(text: &str) -> String {
         out.push_str(before);
         let (start, digits) = if after.starts_with("\\u") { (2, 4) } else { (1, 2) };
         let decoded = match after.starts_with("\\u") || after.starts_with('%') {
-            true => after.get(start..start + digits).and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32),
+            true => after
+                .get(start..start + digits)
+                .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+                .and_then(char::from_u32),
             false => None,
         };
         match decoded {

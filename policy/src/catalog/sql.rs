@@ -1,23 +1,56 @@
 //! SQL and its kin on the command line: statements that destroy data.
 
-use super::{Class, Hit, asks_for_help};
+use super::{Class, Hit, only_asks_for_help};
 use crate::shell::{Input, Invocation};
 
 /// Clients, and whether they reach another machine.
 const CLIENTS: &[(&str, bool)] = &[
-    ("psql", true), ("pgcli", true), ("mysql", true), ("mariadb", true), ("mycli", true), ("clickhouse-client", true),
-    ("clickhouse", true), ("cockroach", true), ("cqlsh", true), ("sqlcmd", true), ("sqlplus", true), ("snowsql", true), ("bq", true),
-    ("influx", true), ("mongosh", true), ("mongo", true), ("trino", true), ("presto", true), ("usql", true), ("sqlite3", false),
-    ("sqlite", false), ("duckdb", false), ("litecli", false), ("redis-cli", true), ("valkey-cli", true),
+    ("psql", true),
+    ("pgcli", true),
+    ("mysql", true),
+    ("mariadb", true),
+    ("mycli", true),
+    ("clickhouse-client", true),
+    ("clickhouse", true),
+    ("cockroach", true),
+    ("cqlsh", true),
+    ("sqlcmd", true),
+    ("sqlplus", true),
+    ("snowsql", true),
+    ("bq", true),
+    ("influx", true),
+    ("mongosh", true),
+    ("mongo", true),
+    ("trino", true),
+    ("presto", true),
+    ("usql", true),
+    ("sqlite3", false),
+    ("sqlite", false),
+    ("duckdb", false),
+    ("litecli", false),
+    ("redis-cli", true),
+    ("valkey-cli", true),
 ];
 
 /// Calls of document stores that delete.
-const CALLS: &[&str] = &["deletemany", "deleteone", ".drop(", "dropdatabase", ".remove(", "dropindex", "dropcollection", "findoneanddelete", "bulkwrite"];
+const CALLS: &[&str] = &[
+    "deletemany",
+    "deleteone",
+    ".drop(",
+    "dropdatabase",
+    ".remove(",
+    "dropindex",
+    "dropcollection",
+    "findoneanddelete",
+    "bulkwrite",
+];
 
 /// What is known about an invocation of a database client.
 pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
     let Some(name) = invocation.name() else { return Vec::new() };
-    let Some((_, reaches)) = CLIENTS.iter().find(|(client, _)| *client == name).filter(|_| !asks_for_help(invocation)) else {
+    let Some((_, reaches)) =
+        CLIENTS.iter().find(|(client, _)| *client == name).filter(|_| !only_asks_for_help(invocation))
+    else {
         return Vec::new();
     };
     let mut hits = Vec::new();
@@ -49,18 +82,39 @@ pub(super) fn destroys(text: &str) -> bool {
 
 fn statement_destroys(statement: &str) -> bool {
     let upper = statement.to_uppercase();
-    let words: Vec<&str> = upper.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        upper.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
     // A statement may stand behind `EXPLAIN ANALYZE` or in a `WITH`.
-    let has = |first: &str, second: &[&str]| {
-        words.windows(2).any(|pair| pair[0] == first && second.contains(&pair[1]))
-    };
+    let has = |first: &str, second: &[&str]| words.windows(2).any(|pair| pair[0] == first && second.contains(&pair[1]));
     const OBJECTS: &[&str] = &[
-        "DATABASE", "TABLE", "SCHEMA", "INDEX", "VIEW", "COLUMN", "USER", "ROLE", "OWNED", "KEYSPACE", "COLLECTION", "TABLESPACE",
-        "FUNCTION", "TRIGGER", "SEQUENCE", "EXTENSION", "MATERIALIZED", "TYPE", "IF", "CONSTRAINT", "PARTITION", "MEASUREMENT", "SERIES",
+        "DATABASE",
+        "TABLE",
+        "SCHEMA",
+        "INDEX",
+        "VIEW",
+        "COLUMN",
+        "USER",
+        "ROLE",
+        "OWNED",
+        "KEYSPACE",
+        "COLLECTION",
+        "TABLESPACE",
+        "FUNCTION",
+        "TRIGGER",
+        "SEQUENCE",
+        "EXTENSION",
+        "MATERIALIZED",
+        "TYPE",
+        "IF",
+        "CONSTRAINT",
+        "PARTITION",
+        "MEASUREMENT",
+        "SERIES",
     ];
     let starts = |word: &str| words.first() == Some(&word);
     let condition = upper.split_once("WHERE").map(|(_, rest)| rest.split_whitespace().collect::<String>());
-    let unconditional = condition.is_none_or(|rest| matches!(rest.as_str(), "TRUE" | "1=1" | "1" | "''=''" | "NOTFALSE"));
+    let unconditional =
+        condition.is_none_or(|rest| matches!(rest.as_str(), "TRUE" | "1=1" | "1" | "''=''" | "NOTFALSE"));
     has("DROP", OBJECTS)
         || starts("TRUNCATE")
         || has("TRUNCATE", &["TABLE"])
@@ -68,7 +122,6 @@ fn statement_destroys(statement: &str) -> bool {
         || starts("UPDATE") && words.contains(&"SET") && unconditional
         || starts("FLUSHALL")
         || starts("FLUSHDB")
-        || has("PG_TERMINATE_BACKEND", &[])
 }
 
 /// The text without comments and without what stands in quotes as a value.
@@ -100,15 +153,27 @@ mod tests {
     #[test]
     fn statements_that_destroy_are_known() {
         for sql in [
-            "DROP DATABASE app", "drop table if exists users;", "select 1; truncate users", "DELETE FROM users", "delete from users where true",
-            "DR/**/OP TABLE x", "DROP/**/TABLE x", "update users set admin = 1", "with x as (delete from users returning *) select 1",
-            "-- harmless\nDROP TABLE x", "ALTER TABLE a DROP COLUMN b",
+            "DROP DATABASE app",
+            "drop table if exists users;",
+            "select 1; truncate users",
+            "DELETE FROM users",
+            "delete from users where true",
+            "DR/**/OP TABLE x",
+            "DROP/**/TABLE x",
+            "update users set admin = 1",
+            "with x as (delete from users returning *) select 1",
+            "-- harmless\nDROP TABLE x",
+            "ALTER TABLE a DROP COLUMN b",
         ] {
             assert!(destroys(sql), "{sql}");
         }
         for sql in [
-            "SELECT * FROM audit WHERE action = 'DROP TABLE'", "DELETE FROM s WHERE id = 7", "-- DROP TABLE x", "select dropped from t",
-            "UPDATE t SET a = 1 WHERE id = 2", "insert into t values ('delete from x')",
+            "SELECT * FROM audit WHERE action = 'DROP TABLE'",
+            "DELETE FROM s WHERE id = 7",
+            "-- DROP TABLE x",
+            "select dropped from t",
+            "UPDATE t SET a = 1 WHERE id = 2",
+            "insert into t values ('delete from x')",
         ] {
             assert!(!destroys(sql), "{sql}");
         }

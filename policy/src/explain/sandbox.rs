@@ -11,16 +11,10 @@ use std::path::Path;
 pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
     let place = visible(&workspace.display().to_string());
     let mut lines = match policy.sandbox.value {
-        SandboxMode::None => {
-            let mut lines = vec![
-                "HAS NO SANDBOX: it may read, write and reach whatever you can".to_owned(),
-                format!("starts in {place}, and nothing keeps it there"),
-            ];
-            if !policy.deny_read.is_empty() {
-                lines.push("may read even what deny_read_paths names: only a sandbox can deny a read".to_owned());
-            }
-            return lines;
-        }
+        SandboxMode::None => vec![
+            "HAS NO SANDBOX: it may read, write and reach whatever you can".to_owned(),
+            format!("starts in {place}, and nothing keeps it there"),
+        ],
         SandboxMode::ReadOnly => vec![
             format!("may read {place} and the system, not the rest of your home"),
             "may write nothing but a private /tmp and home that are gone when it ends".to_owned(),
@@ -41,11 +35,13 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
             lines.push(format!("{start} {}", visible(&words.join(", "))));
         }
     };
-    list("may also read", &policy.readable);
-    list("may also write", &policy.writable);
+    if policy.sandbox.value != SandboxMode::None {
+        list("may also read", &policy.readable);
+        list("may also write", &policy.writable);
+    }
     list("cannot read", &policy.deny_read);
     list("cannot execute", &policy.exec_deny);
-    if policy.sandbox.value.writes_workspace() {
+    if matches!(policy.sandbox.value, SandboxMode::WorkspaceWrite | SandboxMode::WorkspaceWriteAndNet) {
         let own: String = policy.protect.iter().map(|path| format!(", {}", path.value)).collect();
         let names = format!("{}, {}, {}", PROTECTED_NAMES[0], PROTECTED_NAMES[1], PROTECTED_NAMES[3]);
         let more = PROTECTED_NAMES.len() - 3;

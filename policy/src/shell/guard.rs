@@ -19,7 +19,13 @@ const MOST_COST: u64 = 1 << 18;
 /// Most words that make the parser descend without opening anything: `!`, `time`, `coproc`.
 const MOST_PREFIXES: usize = 64;
 
-const STACK: usize = 32 << 20;
+/// Most expansions in one script: the tokenizer descends into each, and they may be nested.
+const MOST_EXPANSIONS: usize = 1000;
+
+/// Most subscripts (`name[`) in one script: the tokenizer takes time quadratic in their number.
+const MOST_SUBSCRIPTS: usize = 300;
+
+const STACK: usize = 64 << 20;
 
 /// Runs the reader on a thread of its own, whose stack does not depend on who calls.
 pub(super) fn on_own_stack(work: impl FnOnce(&mut Reader) + Send + 'static) -> Extraction {
@@ -32,6 +38,23 @@ pub(super) fn on_own_stack(work: impl FnOnce(&mut Reader) + Send + 'static) -> E
     match thread {
         Ok(thread) => thread.join().unwrap_or_else(|_| failed("the shell reader failed on this command")),
         Err(error) => failed(&format!("there was no thread to read this command on: {error}")),
+    }
+}
+
+/// Whether the tokenizer can be given this text; a sentence fragment if not.
+pub(super) fn count(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("there is a NUL in the script".to_owned());
+    }
+    let pairs = || text.as_bytes().windows(2);
+    let expansions = pairs().filter(|pair| pair[0] == b'$' && matches!(pair[1], b'(' | b'{' | b'[')).count();
+    let substitutions =
+        pairs().filter(|pair| matches!(pair[0], b'<' | b'>' | b'`') && matches!(pair[1], b'(' | b'`')).count();
+    let subscripts =
+        pairs().filter(|pair| pair[1] == b'[' && (pair[0].is_ascii_alphanumeric() || pair[0] == b'_')).count();
+    match expansions + substitutions <= MOST_EXPANSIONS && subscripts <= MOST_SUBSCRIPTS {
+        true => Ok(()),
+        false => Err("there are too many expansions in the script to read it".to_owned()),
     }
 }
 

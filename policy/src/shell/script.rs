@@ -13,8 +13,8 @@ impl Reader {
         if depth > guard::MOST_DEPTH {
             return self.unknown("commands are nested too deeply to be read");
         }
-        if text.contains('\0') {
-            return self.unknown("there is a NUL in the script");
+        if let Err(why) = guard::count(text) {
+            return self.unknown(why);
         }
         let options = brush_parser::ParserOptions::default();
         let tokens = match brush_parser::uncached_tokenize_str(text, &options.tokenizer_options()) {
@@ -72,7 +72,12 @@ impl Reader {
             ast::Command::Compound(compound, redirects) => self.compound(compound, redirects.as_ref(), input, depth),
             ast::Command::Function(function) => {
                 let ast::FunctionBody(body, redirects) = &function.body;
+                let first = self.read.invocations.len();
                 self.compound(body, redirects.as_ref(), &Input::Unknown, depth);
+                let started = self.read.invocations.get(first..).unwrap_or_default();
+                if started.iter().any(|inner| inner.program() == Some(&function.fname.value)) {
+                    self.unknown(format!("the function `{}` starts itself", function.fname.value));
+                }
             }
             ast::Command::ExtendedTest(test, redirects) => {
                 self.test(&test.expr, depth);
@@ -269,6 +274,9 @@ impl Reader {
     /// The words a word becomes; scripts in it are read on the way.
     fn fold(&mut self, raw: &str, depth: usize) -> Vec<Word> {
         let folded = word::fold(raw, &self.variables);
+        if folded.too_many {
+            self.unknown("a word holds too many braces to be read");
+        }
         self.scripts(&folded.scripts, depth);
         folded.words
     }
