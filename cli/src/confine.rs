@@ -75,7 +75,7 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
     visible.push(root.clone());
     let mut warnings = Vec::new();
     for path in toolchains::find(&places.home, |name| std::env::var_os(name)) {
-        builder.read_only(&path);
+        builder.toolchain(&path);
         visible.push(resolved(&path));
     }
     let readable = policy.readable.iter().map(|entry| (entry, Access::ReadOnly));

@@ -21,6 +21,7 @@ pub struct Builder {
     system: bool,
     workspace: Option<(PathBuf, Access)>,
     binds: Vec<(PathBuf, Access)>,
+    toolchains: Vec<PathBuf>,
     home: Option<PathBuf>,
     deny_read: Vec<String>,
     protect: Vec<String>,
@@ -48,6 +49,13 @@ impl Builder {
     /// Shows a file or directory read-only.
     pub fn read_only(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.binds.push((path.into(), Access::ReadOnly));
+        self
+    }
+
+    /// Shows a file or directory read-only as part of the system: relative patterns, meant for the work, do not apply to it
+    /// (`**/*token*` would break every Python), and it is not watched.
+    pub fn toolchain(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.toolchains.push(path.into());
         self
     }
 
@@ -115,6 +123,9 @@ impl Builder {
         let mut view = if self.system { view::system() } else { Vec::new() };
         let workspace =
             self.workspace.as_ref().map(|(path, access)| Ok((resolve("workspace", path)?, *access))).transpose()?;
+        for path in &self.toolchains {
+            view.push(Mount::Bind { path: resolve("toolchain", path)?, access: Access::ReadOnly });
+        }
         let mut extra = Vec::new();
         for (path, access) in &self.binds {
             extra.push((resolve("visible path", path)?, *access));
