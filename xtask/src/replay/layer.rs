@@ -67,8 +67,8 @@ destructive = "deny"
 ```
 "#;
 
-/// What a refusal by the block names: the file it stands in.
-pub(crate) const BLOCK_REASON: &str = "AGENTS.md";
+/// What a refusal by the block names: the file it stands in, and the line.
+pub(crate) const BLOCK_REASON: &str = "/AGENTS.md:";
 
 /// What Holdpoint knows of dangerous commands is a help of its own; where one layer is on alone, it is off.
 const NO_CATALOG: &str = r#"

@@ -65,8 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
     let directory = tempfile::Builder::new().prefix("holdpoint-replay-").tempdir()?;
     let mut runs = Vec::new();
     for layer in LAYERS {
-        let place =
-            directory.path().join(format!("{}-{}", runs.len(), layer.name().split([' ', ':']).next().unwrap_or("run")));
+        let place = directory.path().join(format!("run-{}", runs.len()));
         runs.push(replay(layer, &place, &binary).unwrap_or_else(|error| Run::broken(layer, &error)));
     }
     let tally = tally(&runs);

@@ -201,7 +201,7 @@ mod tests {
         let run = |layer, said: &str| Run::new(layer, stopped_last(DENIED, said), vec![request("volumes", 200)], KEPT);
         assert!(run(Layer::Approval, REFUSAL).passed());
         assert!(!run(Layer::Approval, HOOK_REASON).passed());
-        assert!(run(Layer::AgentsMd, "denied at AGENTS.md:9").passed());
+        assert!(run(Layer::AgentsMd, "denied at shop/AGENTS.md:9").passed());
         assert!(!run(Layer::AgentsMd, "no").passed());
     }
 
