@@ -27,7 +27,7 @@ pub(super) fn check(file: &Rust) -> Vec<Finding> {
             continue;
         }
         let declares = after.starts_with("fn") || after.starts_with("extern") || after.starts_with("trait");
-        if declares && line.code.contains("fn(") {
+        if declares && (line.code.contains("fn(") || implements(file, index)) {
             continue;
         }
         let wanted: &[&str] = if declares { &["# Safety", "SAFETY:"] } else { &["SAFETY:"] };
@@ -52,6 +52,14 @@ fn unsafe_word(code: &str) -> Option<&str> {
         rest = after;
     }
     None
+}
+
+/// Whether a function belongs to an `unsafe impl`, whose note and trait speak for it.
+fn implements(file: &Rust, index: usize) -> bool {
+    let depth = |code: &str| code.len() - code.trim_start().len();
+    let own = depth(&file.lines[index].code);
+    let outer = file.lines[..index].iter().rev().find(|line| !line.code.trim().is_empty() && depth(&line.code) < own);
+    outer.is_some_and(|line| line.code.contains("unsafe impl"))
 }
 
 /// Whether a note stands on the line or above it: in the comments and attributes right above, or after a few lines of the
@@ -97,6 +105,13 @@ mod tests {
     fn a_block_without_a_note_is_found() {
         let found = findings("runtime/src/sys/a.rs", "//! x\n\nlet a = unsafe { f() };\n");
         assert_eq!(found, ["runtime/src/sys/a.rs:3: unsafe without a SAFETY note"]);
+    }
+
+    #[test]
+    fn an_unsafe_impl_speaks_for_its_functions_and_nothing_speaks_for_a_free_one() {
+        let own = "//! x\n// SAFETY: passes on\nunsafe impl A for B {\n    fn a() {\n        b();\n        c();\n    }\n\n    unsafe fn d() {}\n}\n";
+        assert!(findings("runtime/src/sys/a.rs", own).is_empty());
+        assert_eq!(findings("runtime/src/sys/a.rs", "//! x\n\npub unsafe fn d() {}\n").len(), 1);
     }
 
     #[test]

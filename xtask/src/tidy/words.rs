@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{Finding, Rust};
 
 /// Parts of a name that hide what a thing does.
-const VAGUE: [&str; 4] = ["manager", "helper", "utils", "common"];
+const VAGUE: [&str; 4] = ["manager", "helper", "util", "common"];
 
 /// Words after which a name is given.
 const DECLARES: [&str; 8] = ["struct", "enum", "trait", "type", "mod", "fn", "const", "static"];
@@ -16,8 +16,10 @@ const DECLARES: [&str; 8] = ["struct", "enum", "trait", "type", "mod", "fn", "co
 /// Findings in one file.
 pub(super) fn check(file: &Rust) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(word) = vague(&file.path.to_string_lossy()) {
-        findings.push(file.finding(0, format!("`{word}` in a file's name")));
+    for part in file.path.with_extension("").iter() {
+        if let Some(word) = vague(&part.to_string_lossy()) {
+            findings.push(file.finding(0, format!("`{word}` in a file's name")));
+        }
     }
     for (index, line) in file.lines.iter().enumerate() {
         for name in declared(&line.code) {
@@ -53,9 +55,30 @@ fn declared(code: &str) -> impl Iterator<Item = &str> {
     pairs.into_iter()
 }
 
+/// A vague word among those that a name is made of, or in the plural. `common_dir` is what git calls it: one word that says
+/// something is enough for a name in small letters.
 fn vague(name: &str) -> Option<&'static str> {
-    let name = name.to_lowercase();
-    VAGUE.into_iter().find(|word| name.contains(word))
+    let words = words(name);
+    let is = |word: &&&str| words.iter().any(|part| part == **word || part.strip_suffix('s') == Some(**word));
+    let found = VAGUE.iter().find(is).copied()?;
+    (name.starts_with(char::is_uppercase) || words.len() == 1).then_some(found)
+}
+
+/// The words of a name, in small letters: `MountManager`, `mount_manager` and `mount-manager` have the same two.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for character in name.chars() {
+        if !character.is_alphanumeric() || character.is_uppercase() {
+            words.push(String::new());
+        }
+        if let Some(last) = words.last_mut()
+            && character.is_alphanumeric()
+        {
+            last.extend(character.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// Packages come from where everybody's come from: a lock file or a setting must not name another place.
@@ -70,7 +93,7 @@ pub(super) fn check_registries(root: &Path, paths: &[PathBuf]) -> Result<Vec<Fin
             "package-lock.json" => {
                 |line| line.contains("\"resolved\":") && !line.contains("https://registry.npmjs.org/")
             }
-            ".npmrc" => |line| line.contains("registry"),
+            ".npmrc" => |line| line.contains("://"),
             "config.toml" if path.starts_with(".cargo") => {
                 |line| line.contains("registr") || line.contains("replace-with")
             }
@@ -97,7 +120,9 @@ mod tests {
     #[test]
     fn vague_names_are_found_where_they_are_given() {
         assert_eq!(findings("struct MountManager;\n"), ["a/src/b.rs:1: `manager` in the name `MountManager`"]);
-        assert!(findings("// the manager of a shop\nlet a = \"helper\";\n").is_empty());
+        assert_eq!(findings("mod utils;\n").len(), 1);
+        assert_eq!(findings("fn common() {}\n").len(), 1);
+        assert!(findings("// the manager of a shop\nlet a = \"helper\";\nfn common_dir() {}\n").is_empty());
     }
 
     #[test]
