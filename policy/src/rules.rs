@@ -24,32 +24,52 @@ impl Rule {
         format!("[[rules]] {}", places.join(" "))
     }
 
-    /// Whether the invocation starts with the prefix.
+    /// What the rule gives the invocation; `None` when it does not match.
     ///
     /// `ask` and `deny` match generously: a program by its name in whatever directory, options between the program and its
-    /// verb left out (`git -C dir push` is `git push`), and a word that is only known when the command runs matches any place.
-    /// `allow` matches only what is written exactly so.
-    pub fn matches(&self, invocation: &Invocation) -> bool {
-        match self.verdict {
-            Verdict::Allow => self.prefixes(&invocation.words),
-            _ => self.prefixes(&invocation.words) || self.prefixes(&invocation.without_global_options()),
+    /// verb left out (`git -C dir push` is `git push`), and a word that is only known when the command runs may be any word;
+    /// then even `deny` only asks. `allow` matches only what is written exactly so.
+    pub fn judge(&self, invocation: &Invocation) -> Option<Verdict> {
+        let fit = match self.verdict {
+            Verdict::Allow => self.fit(&invocation.words),
+            _ => self.fit(&invocation.words).max(self.fit(&invocation.without_global_options())),
+        };
+        match fit {
+            Fit::Sure => Some(self.verdict),
+            Fit::Possible if self.verdict > Verdict::Allow => Some(Verdict::Ask),
+            Fit::Possible | Fit::None => None,
         }
     }
 
-    fn prefixes(&self, words: &[Word]) -> bool {
-        let generous = self.verdict > Verdict::Allow;
-        words.len() >= self.prefix.len()
-            && self.prefix.iter().zip(words).enumerate().all(|(place, (known, word))| match word {
-                Word::Literal(word) if place == 0 && generous => known.iter().any(|name| same_program(name, word)),
-                Word::Literal(word) => known.contains(word),
-                Word::Unknown(_) => place > 0 && generous,
-            })
+    fn fit(&self, words: &[Word]) -> Fit {
+        if words.len() < self.prefix.len() {
+            return Fit::None;
+        }
+        let place = |(place, (known, word)): (usize, (&Vec<String>, &Word))| match word {
+            Word::Literal(word) => {
+                let program = place == 0 && self.verdict > Verdict::Allow;
+                let same = |name: &String| if program { same_program(name, word) } else { name == word };
+                if known.iter().any(same) { Fit::Sure } else { Fit::None }
+            }
+            // A computed program is not any program in particular; that it is computed is judged elsewhere.
+            Word::Unknown(_) if place == 0 => Fit::None,
+            Word::Unknown(_) => Fit::Possible,
+        };
+        self.prefix.iter().zip(words).enumerate().map(place).min().unwrap_or(Fit::None)
     }
 
     /// Whether any command that the shell line starts would match.
     pub fn matches_line(&self, line: &str) -> bool {
-        shell::read_script(line).invocations.iter().any(|invocation| self.matches(invocation))
+        shell::read_script(line).invocations.iter().any(|invocation| self.judge(invocation).is_some())
     }
+}
+
+/// How surely a rule matches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    None,
+    Possible,
+    Sure,
 }
 
 fn same_program(name: &str, word: &str) -> bool {
@@ -88,6 +108,16 @@ mod tests {
         for line in ["git pull", "echo git push", "git log push", "echo 'git push'"] {
             assert!(!push.matches_line(line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_computed_word_asks_where_the_rule_denies() {
+        let push = rule(&[&["git"], &["push"]], Verdict::Deny);
+        let judge = |line: &str| push.judge(&shell::read_script(line).invocations[0]);
+        assert_eq!(judge("git push"), Some(Verdict::Deny));
+        assert_eq!(judge("git $verb"), Some(Verdict::Ask));
+        assert_eq!(judge("git $options push"), Some(Verdict::Ask));
+        assert_eq!(judge("git pull $x"), None);
     }
 
     #[test]

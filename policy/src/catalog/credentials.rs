@@ -121,7 +121,7 @@ fn searches_home(invocation: &Invocation) -> bool {
     let deep =
         words.option("-r") || words.option("-R") || words.option("--recursive") || invocation.name() == Some("rg");
     let whole = |word: &&str| matches!(*word, "~" | "~/" | "/" | "$HOME" | "\"$HOME\"" | "/home" | "/root" | "/etc");
-    deep && words.plain.iter().skip(1).any(|word| whole(&word))
+    deep && words.plain.iter().skip(1).any(whole)
 }
 
 #[cfg(test)]

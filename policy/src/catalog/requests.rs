@@ -69,7 +69,7 @@ pub(super) fn known(invocation: &Invocation) -> Vec<Hit> {
     if config {
         hit(Class::Unreadable, "takes its request from a file");
     }
-    if sends && !arguments.iter().any(|word| own(word)) {
+    if sends && !arguments.iter().any(own) {
         hit(Class::Outward, "reaches another machine");
     }
     hits

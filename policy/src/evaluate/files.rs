@@ -54,8 +54,8 @@ fn written(policy: &Policy, path: &Path, outside_by_permission: bool) -> Judgeme
     if policy.sandbox.value == SandboxMode::ReadOnly {
         deny(sandbox_rule(policy), &policy.sandbox.origin, "nothing in the workspace may be written".to_owned());
     }
-    let permitted = outside_by_permission && opened(&clean, &policy.writable)
-        || outside_by_permission && policy.sandbox.value == SandboxMode::None;
+    let free = policy.sandbox.value == SandboxMode::None;
+    let permitted = outside_by_permission && (free || opened(&clean, &policy.writable));
     if leaves(&clean) && !permitted {
         deny(sandbox_rule(policy), &policy.sandbox.origin, format!("`{shown}` is outside the workspace"));
     }

@@ -15,8 +15,8 @@ pub(super) fn judge(policy: &Policy, argv: &[OsString]) -> Judgement {
         allowed_by_rules(policy, &read).unwrap_or_else(|| by_approval(policy, ApprovalMode::AutoEdit, "every command"));
     for invocation in &read.invocations {
         for rule in policy.rules.iter().filter(|rule| rule.verdict > Verdict::Allow) {
-            if rule.matches(invocation) {
-                judged = judged.tighten(Judgement::of(by_rule(rule)));
+            if let Some(verdict) = rule.judge(invocation) {
+                judged = judged.tighten(Judgement::of(by_rule(rule, verdict)));
             }
         }
         if let Some(reason) = denied_program(policy, invocation) {
@@ -42,19 +42,23 @@ fn allowed_by_rules(policy: &Policy, read: &Extraction) -> Option<Judgement> {
         if !invocation.is_plain() {
             return None;
         }
-        let allows = |rule: &&Rule| rule.verdict == Verdict::Allow && rule.matches(invocation);
-        judged = judged.tighten(Judgement::of(by_rule(policy.rules.iter().find(allows)?)));
+        let allows = |rule: &&Rule| rule.judge(invocation) == Some(Verdict::Allow);
+        judged = judged.tighten(Judgement::of(by_rule(policy.rules.iter().find(allows)?, Verdict::Allow)));
     }
     (!judged.reasons.is_empty()).then_some(judged)
 }
 
-fn by_rule(rule: &Rule) -> Reason {
-    let text = rule.reason.clone().unwrap_or_else(|| match rule.verdict {
+/// The reason a rule gives; its verdict is softer than the rule's own when it only may match.
+fn by_rule(rule: &Rule, verdict: Verdict) -> Reason {
+    let mut text = rule.reason.clone().unwrap_or_else(|| match rule.verdict {
         Verdict::Allow => "commands that start like this go ahead".to_owned(),
         Verdict::Ask => "commands that start like this wait for a person".to_owned(),
         Verdict::Deny => "commands that start like this are denied".to_owned(),
     });
-    Reason::new(rule.verdict, rule.title(), &rule.origin, text)
+    if verdict < rule.verdict {
+        text.push_str(" (this one may: a word of it is known only when it runs)");
+    }
+    Reason::new(verdict, rule.title(), &rule.origin, text)
 }
 
 /// What the policy gives the class of a known command; nothing when it lets the class go ahead.

@@ -7,6 +7,7 @@
 //! (`script`), the folding of quotes, escapes and braces (`word`), and the unwrapping of commands that only start others
 //! (`unwrap`): `sudo env A=1 sh -c 'rm -rf x'` is read down to `rm -rf x`.
 
+mod brace;
 mod escape;
 mod guard;
 mod options;
