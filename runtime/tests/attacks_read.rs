@@ -1,5 +1,7 @@
 //! Ways to read what is denied. Each is shown to work without a sandbox, and to fail in one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod arena;
 
 use std::fs;
@@ -60,7 +62,7 @@ fn programs_that_read_as_a_side_effect() {
         "git hash-object -w .env | xargs git cat-file -p",
         "git add -f .env && git show :.env",
         "cp .env copy; cat copy",
-        "mkdir c; cp -r . c/ 2>&1; cat c/.env c/secrets/*",
+        "cp -r . ../c; cat ../c/.env ../c/secrets/*",
     ] {
         gives_away_nothing(script);
     }

@@ -1,6 +1,8 @@
 //! Ways to change what must stay as it is: files outside, protected names existing or not, denied files, the repository's
 //! hooks and configuration. Each is shown to work without a sandbox, and to fail in one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod arena;
 
 use std::fs;

@@ -59,15 +59,10 @@ impl Guarded {
         let (Some(tree), Some(private)) = (dotgit.parent(), gitdir(dotgit)) else { return };
         let common = common_dir(&private);
         if self.is_workspace(tree) && !self.contains(&common) {
-            if belongs(&private, &common, dotgit) {
-                self.git_dirs.push(common.clone());
-            } else {
-                // The file is content of the workspace: it alone must not be able to show a directory of its choice.
-                self.warnings.push(format!(
-                    "{} names {}, which does not name it back: git will not work inside",
-                    dotgit.display(),
-                    private.display()
-                ));
+            match elsewhere(dotgit) {
+                Some(Ok(git_dir)) => self.git_dirs.push(git_dir),
+                Some(Err(warning)) => self.warnings.push(warning),
+                None => {}
             }
         }
         for directory in [&private, &common] {
@@ -157,6 +152,24 @@ impl Guarded {
         }
         self.keep(path, stand_in);
     }
+}
+
+/// The git directory outside of the workspace that its `.git` file names; or a warning, when that does not name it back.
+pub(super) fn elsewhere(dotgit: &Path) -> Option<Result<PathBuf, String>> {
+    if kind_at(dotgit) != Ok(Kind::File) {
+        return None;
+    }
+    let private = gitdir(dotgit)?;
+    let common = common_dir(&private);
+    if common.starts_with(dotgit.parent()?) {
+        return None;
+    }
+    if belongs(&private, &common, dotgit) {
+        return Some(Ok(common));
+    }
+    // The file is content of the workspace: it alone must not be able to show a directory of its choice.
+    let (dotgit, private) = (dotgit.display(), private.display());
+    Some(Err(format!("{dotgit} names {private}, which does not name it back: git will not work inside")))
 }
 
 /// Whether git takes the directory `path` for a repository.

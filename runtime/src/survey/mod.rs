@@ -17,6 +17,7 @@
 
 mod git;
 mod globs;
+mod pattern;
 mod protect;
 #[cfg(test)]
 mod tests;
@@ -181,7 +182,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
     let started = SystemTime::now();
     let globs = Globs::new(request.deny)?;
     let (names, literals): (Vec<String>, Vec<String>) =
-        request.protect.iter().cloned().partition(|text| globs::is_pattern(text));
+        request.protect.iter().cloned().partition(|text| pattern::is_pattern(text));
     let protect = Globs::new(&names)?;
     let nothing = Globs::new(&[])?;
     let workspace_writable = request.writable && request.workspace.is_some();
@@ -202,8 +203,14 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         for literal in &literals {
             guarded.literal(literal)?;
         }
-        roots.extend(guarded.git_dirs.iter().cloned());
+    } else if let Some(workspace) = request.workspace {
+        match git::elsewhere(&workspace.join(".git")) {
+            Some(Ok(git_dir)) => guarded.git_dirs.push(git_dir),
+            Some(Err(warning)) => guarded.warnings.push(warning),
+            None => {}
+        }
     }
+    roots.extend(guarded.git_dirs.iter().cloned());
     for (index, root) in roots.iter().enumerate() {
         let workspace = index == 0 && request.workspace.is_some();
         let inside_workspace = workspace && request.writable;

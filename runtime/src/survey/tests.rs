@@ -439,6 +439,7 @@ fn the_workspaces_own_git_directory_elsewhere_is_shown_only_when_it_agrees() {
     git(&main, &["commit", "-q", "--allow-empty", "-m", "x"]);
     fs::remove_dir(&tree.root).unwrap();
     git(&main, &["worktree", "add", "-q", tree.root.to_str().unwrap()]);
+    assert_eq!(tree.deny(&[]).git_dirs, [main.join(".git")]);
     let survey = tree.guard(&[]);
     assert_eq!(survey.git_dirs, [main.join(".git")]);
     let protected = tree.protected(&survey);

@@ -1,0 +1,181 @@
+//! The watch on real directories.
+
+use super::*;
+use std::fs;
+
+struct Stage {
+    _directory: tempfile::TempDir,
+    root: PathBuf,
+    watch: Watch,
+}
+
+fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap().join("w");
+    fs::create_dir(&root).unwrap();
+    let mut directories = vec![root.clone()];
+    for file in files {
+        let path = root.join(file);
+        if path.parent() != Some(&root) {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            directories.push(path.parent().unwrap().to_owned());
+        }
+        fs::write(path, file).unwrap();
+    }
+    let paths = |names: &[&str]| names.iter().map(|name| root.join(name)).collect::<Vec<_>>();
+    let deny: Vec<String> = deny.iter().map(|&text| text.to_owned()).collect();
+    let watch = Watch::new(Scope {
+        roots: std::slice::from_ref(&root),
+        directories: &directories,
+        deny: &deny,
+        masked: &paths(masked),
+        kept: &paths(kept),
+        since: Some(SystemTime::now() + Duration::from_secs(60)),
+    })
+    .unwrap();
+    Stage { _directory: directory, root, watch }
+}
+
+impl Stage {
+    fn late(&mut self) -> Vec<String> {
+        let mut seen = Vec::new();
+        let root = self.root.clone();
+        self.watch
+            .drain(&mut |late, path, directory| {
+                let sign = if late == Late::Mask { '#' } else { '=' };
+                let slash = if directory { "/" } else { "" };
+                seen.push(format!("{sign}{}{slash}", path.strip_prefix(&root).unwrap().display()));
+                Ok(())
+            })
+            .unwrap();
+        seen.sort();
+        seen.dedup();
+        seen
+    }
+}
+
+#[test]
+fn a_file_that_appears_is_reported_at_any_depth() {
+    let mut stage = stage(&["a/x"], &["**/.env*", "b/*.key", "**/secrets/**"], &[], &[]);
+    assert!(stage.late().is_empty());
+    fs::write(stage.root.join(".env.late"), "x").unwrap();
+    fs::write(stage.root.join("a/plain"), "x").unwrap();
+    assert_eq!(stage.late(), ["#.env.late"]);
+    fs::create_dir_all(stage.root.join("b/c/d/secrets/deep")).unwrap();
+    fs::write(stage.root.join("b/c/d/.env"), "x").unwrap();
+    fs::write(stage.root.join("b/k.key"), "x").unwrap();
+    assert_eq!(stage.late(), ["#b/c/d/.env", "#b/c/d/secrets/", "#b/k.key"]);
+    fs::write(stage.root.join("b/c/d/.env2"), "x").unwrap();
+    assert_eq!(stage.late(), ["#b/c/d/.env2"], "new directories are watched");
+    fs::rename(stage.root.join("a/plain"), stage.root.join("a/.env")).unwrap();
+    assert_eq!(stage.late(), ["#a/.env"]);
+}
+
+#[test]
+fn a_tree_that_is_moved_in_is_searched() {
+    let mut stage = stage(&["a/x"], &["**/.env"], &[], &[]);
+    let outside = stage.root.parent().unwrap().join("outside/deep");
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(outside.join(".env"), "x").unwrap();
+    fs::rename(outside.parent().unwrap(), stage.root.join("a/new")).unwrap();
+    assert_eq!(stage.late(), ["#a/new/deep/.env"]);
+    // Renamed once more: events of the same directory carry its new path.
+    fs::rename(stage.root.join("a/new"), stage.root.join("moved")).unwrap();
+    stage.late();
+    fs::create_dir(stage.root.join("moved/deep/more")).unwrap();
+    fs::write(stage.root.join("moved/deep/more/.env"), "x").unwrap();
+    assert_eq!(stage.late(), ["#moved/deep/more/.env"]);
+}
+
+#[test]
+fn what_is_replaced_is_reported_again() {
+    let mut stage = stage(&[".env", "AGENTS.md", "c/x"], &["**/.env"], &[".env"], &["AGENTS.md"]);
+    for name in [".env", "AGENTS.md"] {
+        fs::write(stage.root.join("c/new"), "x").unwrap();
+        fs::rename(stage.root.join("c/new"), stage.root.join(name)).unwrap();
+    }
+    assert_eq!(stage.late(), ["#.env", "=AGENTS.md"]);
+    assert!(stage.late().is_empty());
+    // Removed and made again, most likely with the same inode number.
+    for name in [".env", "AGENTS.md"] {
+        fs::remove_file(stage.root.join(name)).unwrap();
+        fs::write(stage.root.join(name), "x").unwrap();
+    }
+    assert_eq!(stage.late(), ["#.env", "=AGENTS.md"]);
+}
+
+#[test]
+fn without_patterns_protected_paths_are_watched_alone() {
+    let mut stage = stage(&["AGENTS.md", "d/x"], &[], &[], &["AGENTS.md"]);
+    fs::write(stage.root.join("d/.env"), "x").unwrap();
+    fs::write(stage.root.join("new"), "x").unwrap();
+    fs::rename(stage.root.join("new"), stage.root.join("AGENTS.md")).unwrap();
+    assert_eq!(stage.late(), ["=AGENTS.md"]);
+    assert_eq!(stage.watch.watched.len(), 1);
+}
+
+#[test]
+fn a_later_hard_link_and_a_later_symlink_give_nothing_away() {
+    let mut stage =
+        stage(&[".env", "secrets/deep/key", "d/x", "plain"], &["**/.env*", "secrets/"], &[".env", "secrets"], &[]);
+    fs::hard_link(stage.root.join(".env"), stage.root.join("d/a")).unwrap();
+    fs::hard_link(stage.root.join("secrets/deep/key"), stage.root.join("d/b")).unwrap();
+    fs::hard_link(stage.root.join("plain"), stage.root.join("d/c")).unwrap();
+    assert_eq!(stage.late(), ["#d/a", "#d/b"]);
+    std::os::unix::fs::symlink("../plain", stage.root.join("d/.env.link")).unwrap();
+    std::os::unix::fs::symlink("not-yet", stage.root.join("d/.env.soon")).unwrap();
+    assert_eq!(stage.late(), ["#plain"]);
+    fs::write(stage.root.join("d/not-yet"), "x").unwrap();
+    assert_eq!(stage.late(), ["#d/not-yet"]);
+}
+
+#[test]
+fn what_changed_between_the_survey_and_the_watch_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let since = SystemTime::now();
+    fs::write(root.join(".env"), "x").unwrap();
+    let deny = [".env".to_owned()];
+    let roots = [root.clone()];
+    let scope = Scope { roots: &roots, directories: &roots, deny: &deny, masked: &[], kept: &[], since: Some(since) };
+    let mut seen = Vec::new();
+    let mut watch = Watch::new(scope).unwrap();
+    let mut on = |late, path: &Path, _| {
+        seen.push((late, path.to_owned()));
+        Ok(())
+    };
+    watch.drain(&mut on).unwrap();
+    assert_eq!(seen, [(Late::Mask, root.join(".env"))]);
+}
+
+#[test]
+fn more_events_than_the_queue_holds_lose_nothing() {
+    let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    if limit > 100_000 {
+        return;
+    }
+    let mut stage = stage(&["d/x"], &["**/.env"], &[], &[]);
+    for index in 0..=limit {
+        fs::write(stage.root.join(format!("d/{index}")), "").unwrap();
+    }
+    fs::write(stage.root.join("d/.env"), "x").unwrap();
+    fs::create_dir(stage.root.join("d/new")).unwrap();
+    fs::write(stage.root.join("d/new/.env"), "x").unwrap();
+    assert_eq!(stage.late(), ["#d/.env", "#d/new/.env"]);
+}
+
+#[test]
+fn a_path_that_cannot_be_covered_ends_the_drain_with_its_name() {
+    let mut stage = stage(&[], &["**/.env"], &[], &[]);
+    fs::write(stage.root.join(".env"), "x").unwrap();
+    let error = stage.watch.drain(&mut |_, _, _| Err(io::Error::from(io::ErrorKind::PermissionDenied))).unwrap_err();
+    assert!(error.to_string().contains(".env"), "{error}");
+    fs::write(stage.root.join("again"), "x").unwrap();
+    fs::rename(stage.root.join("again"), stage.root.join(".env")).unwrap();
+    let gone = stage.root.join(".env");
+    let mut vanish = |_, _: &Path, _| {
+        fs::remove_file(&gone)?;
+        Err(io::Error::from(io::ErrorKind::NotFound))
+    };
+    stage.watch.drain(&mut vanish).unwrap();
+}
