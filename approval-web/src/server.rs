@@ -112,7 +112,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let path = format!("/{label}/");
         let app = Arc::new(App {
-            holds: Arc::new(Holds::new(Box::new(store))?),
+            holds: Arc::new(Holds::new(Box::new(store), holds::LEASE)?),
             url: format!("{}{path}", own.origin),
             path,
             cookie: format!("holdpoint-{}", label.get(..6).unwrap_or_default()),

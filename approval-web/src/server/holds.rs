@@ -26,6 +26,7 @@ pub(crate) struct Holds {
     order: Mutex<()>,
     wake: broadcast::Sender<Logged>,
     leases: Mutex<HashMap<HoldId, Lease>>,
+    lease: Duration,
 }
 
 #[derive(Debug)]
@@ -47,16 +48,16 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(lease) = self.holds.leases().get_mut(&self.id) {
             lease.waiters = lease.waiters.saturating_sub(1);
-            lease.until = Instant::now() + LEASE;
+            lease.until = Instant::now() + self.holds.lease;
         }
     }
 }
 
 impl Holds {
     /// Takes over the holds of a store; runners of an earlier server get a lease's time to come back.
-    pub(crate) fn new(store: Box<dyn Store>) -> Result<Self, Error> {
+    pub(crate) fn new(store: Box<dyn Store>, lease: Duration) -> Result<Self, Error> {
         let (wake, _) = broadcast::channel(1024);
-        let holds = Self { store, order: Mutex::default(), wake, leases: Mutex::default() };
+        let holds = Self { store, order: Mutex::default(), wake, leases: Mutex::default(), lease };
         for open in holds.store.open()? {
             holds.grant(&open.id, open.expires_at.since(UnixMs::now()));
         }
@@ -202,7 +203,7 @@ impl Holds {
         let now = Instant::now();
         let mut leases = self.leases();
         let waiters = leases.get(id).map_or(0, |lease| lease.waiters);
-        leases.insert(id.clone(), Lease { waiters, until: now + LEASE, deadline: now + ttl });
+        leases.insert(id.clone(), Lease { waiters, until: now + self.lease, deadline: now + ttl });
     }
 
     fn announce(&self, hold: &Hold) {
@@ -217,5 +218,103 @@ impl Holds {
 
     fn leases(&self) -> MutexGuard<'_, HashMap<HoldId, Lease>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{FileId, Kind, Stdin};
+    use crate::store::sqlite::Sqlite;
+
+    fn plan() -> HoldPlan {
+        HoldPlan {
+            kind: Kind::Run,
+            argv: vec!["true".into()],
+            cwd: "/".into(),
+            cwd_id: FileId { dev: 1, ino: 2 },
+            executable: None,
+            operands: vec![],
+            env: vec![],
+            stdin: Stdin::Null,
+            profile: "default".into(),
+            policy_digest: String::new(),
+            reasons: vec![],
+            sandbox: vec![],
+            diff: None,
+            host: "h".into(),
+            user: "u".into(),
+        }
+    }
+
+    fn holds(dir: &tempfile::TempDir, lease: Duration) -> Arc<Holds> {
+        let store = Sqlite::open(&dir.path().join("db")).unwrap();
+        Arc::new(Holds::new(Box::new(store), lease).unwrap())
+    }
+
+    fn hold(holds: &Holds) -> Hold {
+        holds.create(HoldId::new().unwrap(), plan(), Duration::from_secs(60), None).unwrap()
+    }
+
+    #[test]
+    fn a_runner_that_stops_asking_loses_its_hold_and_one_that_waits_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let holds = holds(&dir, Duration::ZERO);
+        let (waits, gone) = (hold(&holds), hold(&holds));
+        let waiting = holds.waiting(&waits.id);
+        holds.sweep().unwrap();
+        assert_eq!(holds.store().get(&waits.id).unwrap().state, State::Pending);
+        assert!(matches!(holds.store().get(&gone.id).unwrap().state, State::Cancelled { .. }));
+        drop(waiting);
+        holds.sweep().unwrap();
+        assert!(matches!(holds.store().get(&waits.id).unwrap().state, State::Cancelled { .. }));
+    }
+
+    #[test]
+    fn a_lease_that_is_not_over_keeps_the_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let holds = holds(&dir, LEASE);
+        let hold = hold(&holds);
+        holds.sweep().unwrap();
+        assert_eq!(holds.store().get(&hold.id).unwrap().state, State::Pending);
+    }
+
+    #[test]
+    fn a_released_hold_has_no_lease_and_is_not_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let holds = holds(&dir, Duration::ZERO);
+        let hold = hold(&holds);
+        holds.decide(hold.id.clone(), hold.digest, Decision::Approve, "dana").unwrap();
+        holds.release(hold.id.clone(), hold.digest, "0123456789abcdef".into(), None).unwrap();
+        holds.sweep().unwrap();
+        assert!(matches!(holds.store().get(&hold.id).unwrap().state, State::Released { .. }));
+    }
+
+    #[test]
+    fn setting_the_wall_clock_back_gives_no_more_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let holds = holds(&dir, LEASE);
+        let hold = hold(&holds);
+        // By the wall clock it has a minute; by the monotonic one its time is over.
+        holds.leases().get_mut(&hold.id).unwrap().deadline = Instant::now();
+        holds.sweep().unwrap();
+        assert_eq!(holds.store().get(&hold.id).unwrap().state, State::Expired);
+    }
+
+    #[test]
+    fn every_change_is_announced_in_the_order_of_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let holds = holds(&dir, LEASE);
+        let mut changes = holds.watch();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let hold = hold(&holds);
+                    holds.decide(hold.id, hold.digest, Decision::Approve, "dana").unwrap();
+                });
+            }
+        });
+        let seen: Vec<i64> = std::iter::from_fn(|| changes.try_recv().ok()).map(|logged| logged.seq).collect();
+        assert_eq!(seen, (1..=16).collect::<Vec<_>>());
     }
 }

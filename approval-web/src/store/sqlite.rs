@@ -1,6 +1,7 @@
 //! The store in one SQLite file: WAL, `synchronous=FULL`, strict tables, one connection.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -67,6 +68,9 @@ impl Sqlite {
         if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
             return Err(fail("it is not a regular file; move it away"));
         }
+        // Made by us first, so that it is never readable by others, whatever the umask says.
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        made.map_err(|e| fail(&format!("{e}; its directory must be writable by you")))?;
         let connection = Connection::open(path).map_err(|e| sql_error(path, "open it", &e))?;
         let store = Self { path: path.into(), connection: Mutex::new(connection) };
         store.prepare()?;
