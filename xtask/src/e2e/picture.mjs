@@ -12,13 +12,11 @@ const server = spawn(E2E_SERVER, [join(state, 'state')], { stdio: ['pipe', 'pipe
 const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
 const answer = async () => JSON.parse((await lines.next()).value);
 const say = (command) => server.stdin.write(JSON.stringify(command) + '\n');
-// A backslash is shown as two, in the page and in the plan alike.
-const visible = (text) => text.replaceAll('\\', '\\\\');
 
 const call = `curl -sS -X POST https://backboard.example/graphql/v2 -H "Authorization: Bearer $TOKEN" `
-  + `--data '{"query":"mutation { volumeDelete(volumeId: \\"vol-7f3a90c2\\") }"}'`;
+  + `--data '{"query":"mutation { volumeDelete(volumeId: 7390) }"}'`;
 const plan = {
-  argv: ['sh', '-c', visible(call)],
+  argv: ['sh', '-c', call],
   cwd: '/home/dana/shop',
   reasons: [
     { rule: 'approval_policy = "suggest"', origin: '~/.config/holdpoint/config.toml:4', text: 'every command waits for a person' },
@@ -30,7 +28,7 @@ const plan = {
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
 try {
   const { pair } = await answer();
-  const context = await browser.newContext({ viewport: { width: 900, height: 640 }, deviceScaleFactor: 2 });
+  const context = await browser.newContext({ viewport: { width: 900, height: 830 }, deviceScaleFactor: 2 });
   const page = await context.newPage();
   await page.goto(pair);
   await page.getByRole('button', { name: 'Connect this browser' }).click();
@@ -38,7 +36,7 @@ try {
   say({ do: 'hold', plan });
   await answer();
   await page.getByText('volumeDelete').first().waitFor({ timeout: 10_000 });
-  await page.waitForTimeout(500);
+  await page.waitForTimeout(3000);
   await page.screenshot({ path: PICTURE });
 } finally {
   await browser.close();
