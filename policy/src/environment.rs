@@ -86,6 +86,9 @@ pub(crate) fn check_name_glob(name: &str) -> Result<(), String> {
 /// Whether the variable's name looks like that of a secret: `GITHUB_TOKEN`, `AWS_SECRET_ACCESS_KEY`, `DB_PASS`.
 pub(crate) fn looks_secret(name: &str) -> bool {
     let name = name.to_uppercase();
+    if matches!(name.as_str(), "PWD" | "OLDPWD") {
+        return false;
+    }
     SECRET_PARTS.iter().any(|part| name.contains(part))
         || name.split('_').any(|word| SECRET_WORDS.contains(&word) || word.ends_with("KEY"))
 }
@@ -165,7 +168,7 @@ mod tests {
         for name in ["GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "npm_config__authtoken", "DB_PASS", "SSH_AUTH_SOCK"] {
             assert!(looks_secret(name), "{name}");
         }
-        for name in ["PATH", "GIT_AUTHOR_NAME", "KEYBOARD_LAYOUT", "LANG", "COMPASS", "CARGO_HOME"] {
+        for name in ["PATH", "GIT_AUTHOR_NAME", "KEYBOARD_LAYOUT", "LANG", "COMPASS", "CARGO_HOME", "PWD"] {
             assert!(!looks_secret(name), "{name}");
         }
     }

@@ -47,6 +47,20 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_that_could_never_run_is_refused() {
+        let hook = |tool: &str| {
+            let text = format!("[[hooks]]\nevent = \"PreToolUse\"\ntool = \"{tool}\"\ncommand = \"x\"\n");
+            Config::parse(&text, &Origin::file("c.toml")).map(|_| ())
+        };
+        for tool in ["shell", "Shell", "edit|write", "mcp__*", "Bash", "*", "sh*"] {
+            assert!(hook(tool).is_ok(), "{tool}");
+        }
+        for tool in ["shel", "shells", "^Bash$", "edit|", "raed", "?hell", ""] {
+            assert!(hook(tool).is_err(), "{tool}");
+        }
+    }
+
+    #[test]
     fn the_caret_stands_under_the_word() {
         let text = "# über\n[profile.x]\napproval_policy = \"sugest\"   # every action\n";
         let shown = error(text).render(false);

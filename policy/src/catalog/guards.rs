@@ -91,7 +91,6 @@ const RUN_THROUGH_VARIABLES: &[&str] = &[
     "BROWSER",
     "RUSTC_WRAPPER",
     "RUSTC",
-    "PATH",
 ];
 
 /// Tools that write the files they name.

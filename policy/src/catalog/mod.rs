@@ -1,7 +1,7 @@
 //! Known commands that destroy, expose or reach out, as data per tool.
 //!
 //! A hit gets the verdict that the policy gives its [`Class`], in every approval mode. Most of the knowledge is tables of
-//! [`pattern::Entry`]; what a table cannot say (`rm` and its targets, requests, SQL, inline code) is a function beside them.
+//! patterns; what a table cannot say (`rm` and its targets, requests, SQL, inline code) is a function beside them.
 //! This is advice given early: what is not known here still runs inside the sandbox only.
 
 mod code;

@@ -29,6 +29,9 @@ pub(super) fn explain_toml(error: &toml::de::Error, origin: &str, source: &Arc<s
     if let Some((word, known)) = expected(message, "unknown variant ") {
         return at(Mistake::UnknownWord, format!("unknown word `{word}`")).suggest_among(word, &known);
     }
+    if message.starts_with("wanted ") {
+        return at(Mistake::BadValue, "this takes a word in quotes".to_owned());
+    }
     match message.starts_with("invalid type") || message.starts_with("missing field") || message.starts_with('`') {
         true => at(Mistake::BadValue, message.replace("missing field", "missing key")),
         false => at(Mistake::Syntax, format!("not TOML: {message}")),
@@ -122,23 +125,26 @@ fn check_name(config: &Config, name: &Spanned<String>) -> Result<(), ConfigError
 /// The tools Holdpoint itself names; agents have more.
 const TOOLS: [&str; 4] = ["shell", "edit", "read", "write"];
 
-/// A word one slip away from a known tool would make a hook that never runs.
+/// `tool` is a name in any case, or several with `|` between, with `*` for any letters. A word one slip away from a known tool,
+/// or a pattern of another kind, would make a hook that never runs.
 fn check_tool(config: &Config, tool: &Spanned<String>) -> Result<(), ConfigError> {
-    let word = tool.get_ref().as_str();
-    if word.trim().is_empty() {
-        return Err(config
-            .error(Mistake::BadValue, tool.span(), "a hook's tool cannot be empty")
+    let text = tool.get_ref().to_lowercase();
+    let error = |mistake, message: String| config.error(mistake, tool.span(), message);
+    if text.trim().is_empty() {
+        return Err(error(Mistake::BadValue, "a hook's tool cannot be empty".to_owned())
             .suggest("leave `tool` out to have it run for every tool"));
     }
-    let slip = !TOOLS.contains(&word)
-        && word.chars().next().is_some_and(char::is_lowercase)
-        && super::nearest::nearest(word, &TOOLS).is_some_and(|near| near.len().abs_diff(word.len()) <= 1);
-    match slip {
-        true => Err(config
-            .error(Mistake::UnknownWord, tool.span(), format!("unknown tool `{word}`"))
-            .suggest_among(word, &TOOLS)),
-        false => Ok(()),
+    for word in text.split('|').map(str::trim) {
+        if word.is_empty() || word.contains(|c: char| "^$()[]{}?+\\".contains(c)) {
+            let message = format!("`{word}` names no tool: this takes names, `|` and `*`, no regular expression");
+            return Err(error(Mistake::BadValue, message));
+        }
+        let near = super::nearest::nearest(word, &TOOLS).filter(|near| near.len().abs_diff(word.len()) <= 1);
+        if !TOOLS.contains(&word) && !word.contains('*') && near.is_some() {
+            return Err(error(Mistake::UnknownWord, format!("unknown tool `{word}`")).suggest_among(word, &TOOLS));
+        }
     }
+    Ok(())
 }
 
 fn globs(config: &Config, patterns: &[Spanned<String>]) -> Result<(), ConfigError> {
