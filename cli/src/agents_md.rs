@@ -37,6 +37,10 @@ pub(crate) fn find(places: &Places, root: &Path, dir: &Path) -> Result<Vec<Found
 fn in_directory(directory: &Path) -> Result<Option<Found>, Error> {
     for name in NAMES {
         let path = directory.join(name);
+        // A directory of this name says nothing; a sandbox of another run may hold the name with one for a while.
+        if path.is_dir() {
+            continue;
+        }
         if let Some(bytes) = files::read(&path)? {
             return match String::from_utf8(bytes) {
                 Ok(text) => Ok(Some(Found { path, text })),
@@ -61,6 +65,8 @@ mod tests {
         fs::create_dir_all(&leaf).unwrap();
         fs::create_dir_all(&home).unwrap();
         fs::create_dir(root.join(".git")).unwrap();
+        fs::write(root.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::create_dir(leaf.join("AGENTS.override.md")).unwrap();
         let places = Places { home: home.clone(), config: home.clone(), state: home.clone() };
         for (path, text) in [
             (home.join("AGENTS.md"), "global"),

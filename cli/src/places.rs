@@ -117,9 +117,14 @@ fn canonical_directory(path: &Path) -> Result<PathBuf, Error> {
     if found.is_dir() { Ok(found) } else { Err(Error::setting(path, "it is not a directory", next)) }
 }
 
-/// The nearest directory at or above `dir` that holds a `.git` (a directory, or the file of a worktree or submodule).
+/// The nearest directory at or above `dir` that is a git repository: its `.git` is a directory with a `HEAD`, or the file of
+/// a worktree or submodule. An empty `.git` is none: a sandbox of another run may hold that name for a while.
 pub(crate) fn git_root(dir: &Path) -> Option<PathBuf> {
-    dir.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).map(Path::to_owned)
+    let is_repository = |dir: &&Path| {
+        let git = dir.join(".git");
+        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
+    };
+    dir.ancestors().find(is_repository).map(Path::to_owned)
 }
 
 /// The real path of something that may not exist yet: the existing part without symbolic links, then the rest.
@@ -181,7 +186,9 @@ mod tests {
         let inner = dir.path().join("a/b");
         std::fs::create_dir_all(&inner).unwrap();
         std::fs::create_dir(dir.path().join(".git")).unwrap();
-        assert_eq!(git_root(&inner).as_deref(), Some(dir.path()));
+        std::fs::create_dir(inner.join(".git")).unwrap();
+        std::fs::write(dir.path().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        assert_eq!(git_root(&inner).as_deref(), Some(dir.path()), "an empty .git is no repository");
         std::fs::write(dir.path().join("a/.git"), "gitdir: /x").unwrap();
         assert_eq!(git_root(&inner), Some(dir.path().join("a")));
     }

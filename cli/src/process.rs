@@ -46,13 +46,16 @@ impl Prepared {
         Ok(Self { sandbox })
     }
 
-    /// What the person should know about the sandbox although it stands.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let Some(sandbox) = &self.sandbox else { return Vec::new() };
-        let enforced = sandbox.enforced();
-        let missing = enforced.protections.iter().filter(|line| !line.holds);
-        let missing = missing.map(|line| format!("{} is not enforced: {}", line.protection, line.detail));
-        missing.chain(enforced.warnings.iter().cloned()).collect()
+    /// What does not hold although the sandbox stands, because the profile allows it to be missing.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let protections = self.sandbox.iter().flat_map(|sandbox| &sandbox.enforced().protections);
+        let missing = protections.filter(|line| !line.holds);
+        missing.map(|line| format!("{} is not enforced: {}", line.protection, line.detail)).collect()
+    }
+
+    /// What is worth knowing although nothing is missing.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        self.sandbox.iter().flat_map(|sandbox| sandbox.enforced().warnings.clone()).collect()
     }
 
     /// Execute.
@@ -74,6 +77,10 @@ fn inside(sandbox: Sandbox, execution: &Execution<'_>) -> Result<Process, Error>
     if terminal::interactive() {
         let (rows, columns) = terminal::size();
         command.terminal(rows, columns);
+        // `2> errors.log` at the prompt still means that file.
+        if !io::stderr().is_terminal() {
+            command.stderr(runtime::Stdio::inherit());
+        }
     }
     let child = command.spawn().map_err(|error| not_spawned(execution, error))?;
     Ok(Process::Inside { sandbox, child })

@@ -10,6 +10,7 @@
 //! Nothing is executed by any other way than [`run`] and nothing is edited by any other way than [`edit`].
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use holdpoint_approval_web::hold::HoldId;
@@ -121,8 +122,12 @@ impl<'a> Session<'a> {
             asked = Some((approver, granted));
         };
         self.signals.check()?;
-        for warning in prepared.warnings() {
+        for warning in prepared.missing() {
             report::say(&report::encoded(&warning));
+        }
+        // Remarks are for a person who looks; in a script's standard error they would stand among the command's words.
+        if std::io::stderr().is_terminal() {
+            prepared.remarks().iter().for_each(|remark| report::say(&report::encoded(remark)));
         }
         let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
         let limit = self.loaded.policy.limits.wall_time.as_ref();

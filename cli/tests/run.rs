@@ -1,0 +1,398 @@
+//! `holdpoint run` when nobody has to be asked: streams, exit codes, the sandbox by its modes, signals and limits.
+#![allow(clippy::tests_outside_test_module, reason = "an integration test file is a test module")]
+
+mod support;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Background, Machine, eventually, exists, finish, json, somebody_runs, with_input};
+
+fn pid(background: &Background) -> Pid {
+    Pid::from_raw(background.0.id().cast_signed())
+}
+
+#[test]
+fn the_exit_code_is_the_commands_own() {
+    let machine = Machine::new();
+    for code in [0, 1, 3, 77, 78, 126, 255] {
+        assert_eq!(machine.run(&["sh", "-c", &format!("exit {code}")]).code, code);
+    }
+    assert_eq!(machine.run(&["sh", "-c", "kill -TERM $$"]).code, 128 + 15);
+    assert_eq!(machine.run(&["sh", "-c", "kill -SEGV $$"]).code, 128 + 11);
+}
+
+#[test]
+fn a_command_that_is_missing_or_cannot_be_executed_is_told_apart() {
+    let machine = Machine::new();
+    machine.file("plain", "no program");
+    let missing = machine.run(&["no-such-program-here"]);
+    assert_eq!((missing.code, missing.out.as_str()), (127, ""));
+    assert!(missing.err.contains("no-such-program-here: command not found"), "{}", missing.err);
+    assert_eq!(machine.run(&["./missing"]).code, 127);
+    assert_eq!(machine.run(&["./plain"]).code, 126);
+    assert_eq!(machine.run(&["."]).code, 126);
+    assert_eq!(machine.run(&[""]).code, 64);
+}
+
+#[test]
+fn streams_pass_through_as_they_are() {
+    let machine = Machine::new();
+    let big: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let command = machine.command(["run", "--profile", "free", "--", "sh", "-c", "sha256sum; echo problem >&2"]);
+    let done = with_input(command, &big);
+    let direct = with_input(
+        {
+            let mut direct = Command::new("sha256sum");
+            direct.stdout(Stdio::piped()).stderr(Stdio::piped());
+            direct
+        },
+        &big,
+    );
+    assert_eq!((done.code, done.out, done.err.as_str()), (0, direct.out, "problem\n"));
+}
+
+#[test]
+fn arguments_pass_as_bytes() {
+    let machine = Machine::new();
+    let odd = OsString::from_vec(vec![b'a', 0xff, b'\n', 0x1b]);
+    let mut args: Vec<OsString> = ["run", "--profile", "free", "--", "printf", "%s|"].map(Into::into).into();
+    args.extend([odd, "--json".into(), "".into(), "-x".into()]);
+    let child = machine.command(&args).spawn().unwrap();
+    let done = finish(child);
+    assert_eq!(done.code, 0);
+    assert_eq!(done.out, "a\u{fffd}\n\u{1b}|--json||-x|");
+    let long: Vec<String> = (0..8).map(|_| "x".repeat(120_000)).collect();
+    let words: Vec<&str> = ["sh", "-c", "echo $#"].into_iter().chain(long.iter().map(String::as_str)).collect();
+    assert_eq!(machine.run(&words).out, "7\n");
+}
+
+#[test]
+fn the_workspace_is_writable_and_the_rest_is_not_there() {
+    let machine = Machine::new();
+    std::fs::write(machine.home().join("secret"), "s").unwrap();
+    std::fs::write(machine.root().join("beside"), "s").unwrap();
+    let home = machine.home();
+    let script = format!(
+        "echo made > made; cat {0}/secret; cat ../beside; ls {0}; echo x > /usr/x; touch {0}/mine && echo private",
+        home.display()
+    );
+    let done = machine.run(&["sh", "-c", &script]);
+    assert_eq!((done.code, done.out.as_str()), (0, "private\n"));
+    assert_eq!(machine.read("made"), "made\n");
+    assert!(!exists(home.join("mine")), "the home inside is a private one");
+}
+
+#[test]
+fn read_only_writes_nothing_but_a_private_tmp() {
+    let machine = Machine::new();
+    machine.file("f", "content");
+    let script = "cat f; echo x > g; rm f; echo x > /tmp/t && cat /tmp/t";
+    let done = machine.holdpoint(&["run", "--profile", "free", "--sandbox", "read-only", "--", "sh", "-c", script]);
+    assert_eq!(done.out, "contentx\n");
+    assert_eq!(machine.names(), ["f"]);
+}
+
+#[test]
+fn the_network_is_closed() {
+    let machine = Machine::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo reached");
+    let direct = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(direct.stdout, b"reached\n", "without the sandbox the address is reachable");
+    let done = machine.run(&["bash", "-c", &script]);
+    assert_ne!(done.code, 0);
+    assert_eq!(done.out, "");
+}
+
+#[test]
+fn a_network_that_cannot_be_given_safely_is_refused() {
+    let machine = Machine::new();
+    let done = machine.holdpoint(&[
+        "run",
+        "--json",
+        "--approval",
+        "full-auto",
+        "--sandbox",
+        "workspace-write-and-net",
+        "--",
+        "touch",
+        "ran",
+    ]);
+    assert_eq!(done.code, 69);
+    assert!(done.err.contains("no safe path to the network yet"), "{}", done.err);
+    assert_eq!(json(&done)["result"], "unenforceable");
+    assert!(machine.names().is_empty());
+}
+
+#[test]
+fn denied_paths_cannot_be_read_inside() {
+    let machine = Machine::new();
+    machine.file(".env", "TOKEN=1\n");
+    machine.file("secrets/key", "TOKEN=2\n");
+    machine.file("src/.env.local", "TOKEN=3\n");
+    symlink(".env", machine.workspace().join("link")).unwrap();
+    std::fs::hard_link(machine.workspace().join(".env"), machine.workspace().join("hard")).unwrap();
+    let script = "cat .env secrets/key src/.env.local link hard; ls secrets; mv .env x; cat x";
+    assert_eq!(machine.run(&["sh", "-c", "cat .env"]).out, "TOKEN=1\n", "without the flag it can be read");
+    let args = ["run", "--profile", "free", "--deny-read", "**/.env*", "--deny-read", "**/secrets/**"];
+    let done = machine.holdpoint(&[&args[..], &["--", "sh", "-c", script]].concat());
+    assert!(!done.out.contains("TOKEN") && !done.out.contains("key"), "{}", done.out);
+    assert_eq!(machine.read(".env"), "TOKEN=1\n");
+}
+
+#[test]
+fn protected_names_stay_as_they_are_and_leave_no_litter() {
+    let machine = Machine::new();
+    machine.file("AGENTS.md", "rules\n");
+    let script = "echo x >> AGENTS.md; mkdir -p .holdpoint; echo 'approval_policy=1' > .holdpoint/config.toml; \
+                  mkdir .vscode; echo x > .envrc; rm -f AGENTS.md; mv AGENTS.md b; true";
+    machine.run(&["sh", "-c", script]);
+    assert_eq!(machine.names(), ["AGENTS.md"]);
+    assert_eq!(machine.read("AGENTS.md"), "rules\n");
+}
+
+#[test]
+fn what_decides_about_the_next_run_cannot_be_written_by_this_one() {
+    let machine = Machine::new();
+    let config = machine.file("my.toml", "[profile.default]\napproval_policy = \"full-auto\"\n");
+    let path = config.to_str().unwrap();
+    let done = machine.holdpoint(&[
+        "run",
+        "--config",
+        path,
+        "--",
+        "sh",
+        "-c",
+        "echo x >> my.toml; rm my.toml; mv my.toml y; echo ran",
+    ]);
+    assert_eq!(done.out, "ran\n", "{}", done.err);
+    assert_eq!(machine.read("my.toml"), "[profile.default]\napproval_policy = \"full-auto\"\n");
+    assert_eq!(machine.names(), ["my.toml"]);
+}
+
+#[test]
+fn the_environment_is_an_allow_list() {
+    let machine = Machine::new();
+    let mut command = machine.command(["run", "--profile", "free", "--", "env"]);
+    command.env("RAILWAY_TOKEN", "t").env("FAVOURITE", "f").env("LANG", "C").env("LD_PRELOAD", "");
+    let out = finish(command.spawn().unwrap()).out;
+    assert!(out.contains("LANG=C") && out.contains("PATH="), "{out}");
+    assert!(!out.contains("RAILWAY_TOKEN") && !out.contains("FAVOURITE") && !out.contains("LD_PRELOAD"), "{out}");
+}
+
+#[test]
+fn a_state_directory_that_would_be_visible_inside_is_refused() {
+    let machine = Machine::new();
+    let mut command = machine.command(["run", "--profile", "free", "--", "touch", "ran"]);
+    command.env("XDG_STATE_HOME", machine.workspace().join("state"));
+    let done = finish(command.spawn().unwrap());
+    assert_eq!(done.code, 78);
+    assert!(done.err.contains("visible inside the sandbox"), "{}", done.err);
+    let done = finish(
+        machine
+            .command(["run", "--profile", "free", "--workspace", machine.root().to_str().unwrap(), "--", "true"])
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(done.code, 78, "a workspace that holds the state directory: {}", done.err);
+    symlink(machine.workspace(), machine.root().join("alias")).unwrap();
+    let mut command = machine.command(["run", "--profile", "free", "--", "touch", "ran"]);
+    command.env("XDG_STATE_HOME", machine.root().join("alias/state"));
+    assert_eq!(finish(command.spawn().unwrap()).code, 78, "nor through a link");
+    assert!(machine.names().is_empty());
+}
+
+#[test]
+fn no_sandbox_is_only_for_a_profile_and_is_said_loudly() {
+    let machine = Machine::with(OPEN);
+    std::fs::write(machine.root().join("beside"), "seen\n").unwrap();
+    let done = machine.holdpoint(&["run", "--profile", "open", "--", "sh", "-c", "cat ../beside; exit 4"]);
+    assert_eq!((done.code, done.out.as_str()), (4, "seen\n"));
+    assert!(done.err.contains("WARNING") && done.err.contains("NOT confined"), "{}", done.err);
+    let done = machine.holdpoint(&["run", "--sandbox", "none", "--", "true"]);
+    assert_eq!(done.code, 64);
+    assert!(done.err.contains("never a flag"), "{}", done.err);
+    assert_eq!(machine.holdpoint(&["run", "--profile", "open", "--", "no-such-program-here"]).code, 127);
+    assert_eq!(machine.holdpoint(&["run", "--profile", "open", "--", "sh", "-c", "kill -9 $$"]).code, 137);
+}
+
+const OPEN: &str = "[profile.open]\nextends = \"free\"\nsandbox = \"none\"\n";
+
+#[test]
+fn signals_reach_the_command_and_its_answer_comes_back() {
+    let machine = Machine::with(OPEN);
+    for profile in ["free", "open"] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            let script = "trap 'echo got; exit 9' TERM INT HUP; echo ready > ready; while :; do sleep 0.05; done";
+            let args = ["run", "--profile", profile, "--", "sh", "-c", script];
+            let background = Background(machine.command(args).spawn().unwrap());
+            eventually("a ready command", || exists(machine.workspace().join("ready")).then_some(()));
+            kill(pid(&background), signal).unwrap();
+            let done = background.finish();
+            assert_eq!((done.code, done.out.as_str()), (9, "got\n"), "{signal} in {profile}: {}", done.err);
+            std::fs::remove_file(machine.workspace().join("ready")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_command_that_ignores_the_end_is_ended_with_all_it_started() {
+    let machine = Machine::with(OPEN);
+    for (profile, word) in [("free", "86399.25"), ("open", "86398.25")] {
+        let script =
+            format!("trap '' TERM; (trap '' TERM; sleep {word}) & echo ready > ready; while :; do sleep 0.1; done");
+        let args = ["run", "--profile", profile, "--", "sh", "-c", &script];
+        let background = Background(machine.command(args).spawn().unwrap());
+        eventually("a ready command", || {
+            (exists(machine.workspace().join("ready")) && somebody_runs(word)).then_some(())
+        });
+        kill(pid(&background), Signal::SIGTERM).unwrap();
+        assert_eq!(background.finish().code, 128 + 15, "{profile}");
+        eventually("the end of everything", || (!somebody_runs(word)).then_some(()));
+        std::fs::remove_file(machine.workspace().join("ready")).unwrap();
+    }
+}
+
+#[test]
+fn when_holdpoint_is_killed_nothing_is_left() {
+    let machine = Machine::new();
+    let word = "86397.25";
+    let script = format!("setsid sleep {word} & sleep {word}");
+    let background =
+        Background(machine.command(["run", "--profile", "free", "--", "sh", "-c", &script]).spawn().unwrap());
+    eventually("a running command", || somebody_runs(word).then_some(()));
+    kill(pid(&background), Signal::SIGKILL).unwrap();
+    eventually("the end of everything", || (!somebody_runs(word)).then_some(()));
+}
+
+#[test]
+fn what_a_command_leaves_in_the_background_ends_with_it() {
+    let machine = Machine::new();
+    let word = "86396.25";
+    let done = machine.run(&["sh", "-c", &format!("setsid sleep {word} & echo done")]);
+    assert_eq!((done.code, done.out.as_str()), (0, "done\n"));
+    eventually("the end of everything", || (!somebody_runs(word)).then_some(()));
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_killed_and_that_is_said() {
+    let machine = Machine::with(
+        "[profile.brief]\nextends = \"free\"\n[profile.brief.limits]\nwall_time = \"300ms\"\n\
+         [profile.open]\nextends = \"brief\"\nsandbox = \"none\"\n",
+    );
+    for profile in ["brief", "open"] {
+        let done = machine.holdpoint(&[
+            "run",
+            "--profile",
+            profile,
+            "--",
+            "sh",
+            "-c",
+            "trap '' TERM; while :; do sleep 0.05; done",
+        ]);
+        assert_eq!(done.code, 128 + 9);
+        assert!(done.err.contains("ran longer than 300ms"), "{}", done.err);
+    }
+}
+
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let machine = Machine::new();
+    let mut command = Command::new("nohup");
+    command.arg(env!("CARGO_BIN_EXE_holdpoint")).args([
+        "run",
+        "--approval",
+        "full-auto",
+        "--",
+        "sh",
+        "-c",
+        "echo ready > ready; sleep 1; echo end",
+    ]);
+    command
+        .current_dir(machine.workspace())
+        .env("HOME", machine.home())
+        .env_remove("XDG_STATE_HOME")
+        .env_remove("XDG_CONFIG_HOME");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let background = Background(command.spawn().unwrap());
+    eventually("a ready command", || exists(machine.workspace().join("ready")).then_some(()));
+    kill(pid(&background), Signal::SIGHUP).unwrap();
+    let done = background.finish();
+    assert_eq!((done.code, done.out.as_str()), (0, "end\n"), "{}", done.err);
+}
+
+#[test]
+fn the_command_starts_where_one_is_when_that_is_inside() {
+    let machine = Machine::new();
+    machine.file("a/b/x", "");
+    machine.file(".git/HEAD", "ref: refs/heads/main\n");
+    let at = |dir: &std::path::Path, args: &[&str]| {
+        let mut command = machine.command([&["run", "--profile", "free"], args, &["--", "pwd"]].concat());
+        finish(command.current_dir(dir).spawn().unwrap())
+    };
+    let inner = machine.workspace().join("a/b");
+    assert_eq!(at(&inner, &[]).out, format!("{}\n", inner.display()), "the workspace is the git root");
+    let workspace = machine.workspace();
+    assert_eq!(at(&machine.root(), &["--workspace", "work"]).out, format!("{}\n", workspace.display()));
+    let done = at(&inner, &["--workspace", "no/such/dir"]);
+    assert_eq!(done.code, 78, "{}", done.err);
+}
+
+#[test]
+fn a_directory_that_was_removed_is_an_error_and_no_panic() {
+    let machine = Machine::new();
+    let gone = machine.workspace().join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "rmdir ../gone; exec \"$0\" run --approval full-auto -- true",
+        env!("CARGO_BIN_EXE_holdpoint"),
+    ]);
+    command.current_dir(&gone).env("HOME", machine.home()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let done = finish(command.spawn().unwrap());
+    assert_eq!(done.code, 78, "{}", done.err);
+    assert!(done.err.contains("current directory is gone"), "{}", done.err);
+}
+
+#[test]
+fn programs_on_the_path_that_are_not_visible_inside_are_not_found() {
+    let machine = Machine::new();
+    let bin = machine.home().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::write(bin.join("mytool"), "#!/bin/sh\necho tool\n").unwrap();
+    std::fs::set_permissions(bin.join("mytool"), PermissionsExt::from_mode(0o755)).unwrap();
+    let run = |profile: &str| {
+        let mut command = machine.command(["run", "--profile", profile, "--", "mytool"]);
+        finish(command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).spawn().unwrap())
+    };
+    assert_eq!(run("free").code, 127);
+    machine.configure("[profile.tools]\nextends = \"free\"\nreadable_paths = [\"~/bin\", \"~/missing\"]\n");
+    let done = run("tools");
+    assert_eq!((done.code, done.out.as_str()), (0, "tool\n"), "{}", done.err);
+    assert!(done.err.contains("missing") && done.err.contains("does not exist"), "{}", done.err);
+}
+
+#[test]
+fn many_runs_at_once_do_not_disturb_each_other() {
+    let machine = Machine::new();
+    let running: Vec<Background> = (0..8)
+        .map(|n| {
+            let script = format!("sleep 0.2; echo {n}");
+            Background(machine.command(["run", "--profile", "free", "--", "sh", "-c", &script]).spawn().unwrap())
+        })
+        .collect();
+    for (n, background) in running.into_iter().enumerate() {
+        let done = background.finish();
+        assert_eq!((done.code, done.out), (0, format!("{n}\n")), "{}", done.err);
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(machine.names().is_empty(), "nothing is left on the host: {:?}", machine.names());
+}
