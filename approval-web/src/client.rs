@@ -79,18 +79,26 @@ impl Client {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| foreign(e.to_string()))?;
         let mut client = Self { socket: socket.clone(), runtime, url: String::new() };
-        match client.once::<ServerInfo>(&Method::GET, "/v1/server", None, Duration::from_secs(5)) {
-            Ok(info) if info.protocol == PROTOCOL => client.url = info.url,
-            Ok(info) => return Err(foreign(format!("it speaks {}, not {PROTOCOL}", info.protocol.escape_debug()))),
-            // A socket without a listener is what a killed server leaves behind.
-            Err(Failed::Nobody(e)) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
-                return Ok(None);
+        for last in [false, false, false, false, true] {
+            match client.once::<ServerInfo>(&Method::GET, "/v1/server", None, Duration::from_secs(5)) {
+                Ok(info) if info.protocol == PROTOCOL => {
+                    client.url = info.url;
+                    return Ok(Some(client));
+                }
+                Ok(info) => return Err(foreign(format!("it speaks {}, not {PROTOCOL}", info.protocol.escape_debug()))),
+                // A socket without a listener is what a killed server leaves behind.
+                Err(Failed::Nobody(e)) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
+                    return Ok(None);
+                }
+                Err(Failed::Nobody(e)) => return Err(foreign(e.to_string())),
+                Err(Failed::Foreign(why)) => return Err(foreign(why)),
+                Err(Failed::Answered(problem)) => return Err(foreign(problem.error)),
+                // A server that is just stopping breaks off; a moment later there is none.
+                Err(Failed::Broken(why)) if last => return Err(foreign(why)),
+                Err(Failed::Broken(_)) => std::thread::sleep(Duration::from_millis(100)),
             }
-            Err(Failed::Nobody(e)) => return Err(foreign(e.to_string())),
-            Err(Failed::Foreign(why) | Failed::Broken(why)) => return Err(foreign(why)),
-            Err(Failed::Answered(problem)) => return Err(foreign(problem.error)),
         }
-        Ok(Some(client))
+        Ok(None)
     }
 
     /// Where the page is. It opens only in a connected browser.

@@ -21,7 +21,7 @@ const DATABASE: &str = "holds.sqlite";
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -58,7 +58,7 @@ impl StateDir {
         // Only for a person who looks: the lock is what counts, and it ends with the process.
         let note = |lock: &mut File| lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         note(&mut lock).map_err(|e| fail(format!("{LOCK} cannot be written ({e})")))?;
-        Ok(Self { path: path.into(), _lock: lock })
+        Ok(Self { path: path.into(), lock })
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -88,5 +88,13 @@ impl StateDir {
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(|e| fail(e.to_string()))?;
         listener.set_nonblocking(true).map_err(|e| fail(e.to_string()))?;
         Ok(listener)
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just forking shares the file until it executes.
+        // Should unlocking fail, closing still follows.
+        self.lock.unlock().ok();
     }
 }

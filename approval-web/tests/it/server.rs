@@ -1,7 +1,7 @@
 //! One server and its runners: decisions, races, restarts, kills, and who is let in.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -322,20 +322,25 @@ fn a_client_tells_no_server_from_a_foreign_one() {
     std::fs::remove_file(&socket).unwrap();
 
     let listener = UnixListener::bind(&socket).unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            use std::io::{Read as _, Write as _};
-            for reply in ["", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "SSH-2.0-OpenSSH_9.2\r\n"] {
-                let (mut stream, _) = listener.accept().unwrap();
-                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-                stream.write_all(reply.as_bytes()).unwrap();
-            }
-        });
-        for _ in 0..3 {
+    for reply in ["", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "SSH-2.0-OpenSSH_9.2\r\n"] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                use std::io::{Read as _, Write as _};
+                loop {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let mut asked = [0; 4096];
+                    let len = stream.read(&mut asked).unwrap();
+                    if asked[..len].starts_with(b"end") {
+                        return;
+                    }
+                    stream.write_all(reply.as_bytes()).unwrap();
+                }
+            });
             let error = foreign();
             assert!(matches!(error, Error::Foreign { .. }), "{error}");
-        }
-    });
+            std::io::Write::write_all(&mut UnixStream::connect(&socket).unwrap(), b"end").unwrap();
+        });
+    }
     drop(listener);
     assert!(Client::connect(dir.path()).unwrap().is_none(), "nobody listens any more");
 }
