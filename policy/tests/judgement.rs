@@ -113,35 +113,31 @@ mod tests {
     }
 
     #[test]
-    fn the_catalog_counts_in_full_auto_by_the_verdicts_of_its_classes() {
+    fn the_catalog_counts_in_full_auto_where_somebody_wrote_its_verdicts() {
         let base = "[profile.default]\napproval_policy = \"full-auto\"\n";
         let auto = policy(base);
-        assert_eq!(run(&auto, "rm -rf /").verdict, Verdict::Ask);
-        assert_eq!(run(&auto, "git push --force").verdict, Verdict::Ask);
-        assert_eq!(
-            run(&auto, "git push").verdict,
-            Verdict::Allow,
-            "reaching out goes ahead unless the profile says otherwise"
-        );
-        assert_eq!(script(&auto, "$x y").verdict, Verdict::Ask);
+        for line in ["rm -rf /", "git push --force", "cat .env"] {
+            assert_eq!(run(&auto, line).verdict, Verdict::Allow, "{line}: full-auto goes ahead");
+        }
+        assert_eq!(script(&auto, "$x y").verdict, Verdict::Allow);
+        let asking = policy(&format!("{base}catalog = {{ destructive = \"ask\", unreadable = \"ask\" }}\n"));
+        assert_eq!(run(&asking, "rm -rf /").verdict, Verdict::Ask);
+        assert_eq!(script(&asking, "$x y").verdict, Verdict::Ask);
         let strict = policy(&format!("{base}catalog = {{ destructive = \"deny\", outward = \"ask\" }}\n"));
         let judged = run(&strict, "git push --force");
         assert_eq!(judged.verdict, Verdict::Deny);
         assert!(judged.reasons[0].rule.starts_with("catalog.destructive = \"deny\""), "{:?}", judged.reasons);
         assert_eq!(judged.reasons[0].origin, "c.toml:3");
         assert_eq!(run(&strict, "git push").verdict, Verdict::Ask);
-        let free = policy(&format!("{base}catalog = {{ destructive = \"allow\", unreadable = \"allow\" }}\n"));
-        assert_eq!(run(&free, "rm -rf /").verdict, Verdict::Allow);
-        assert_eq!(script(&free, "$x y").verdict, Verdict::Allow);
     }
 
     #[test]
-    fn without_a_sandbox_what_cannot_be_read_waits_in_every_mode() {
-        let none = policy(
-            "[profile.default]\napproval_policy = \"full-auto\"\nsandbox = \"none\"\ncatalog = { unreadable = \"allow\" }\n",
+    fn the_catalog_holds_what_an_allow_rule_lets_go_ahead_in_the_other_modes() {
+        let rules = policy(
+            "[profile.default]\napproval_policy = \"auto-edit\"\n[[rules]]\nprefix = [\"git\"]\nverdict = \"allow\"\n",
         );
-        assert_eq!(script(&none, "$x y").verdict, Verdict::Ask);
-        assert_eq!(script(&none, "true").verdict, Verdict::Allow);
+        assert_eq!(run(&rules, "git status").verdict, Verdict::Allow);
+        assert_eq!(run(&rules, "git push --force").verdict, Verdict::Ask);
     }
 
     #[test]
@@ -159,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_tool_is_held_as_a_command_is_and_its_input_is_read() {
-        let auto = policy("[profile.default]\napproval_policy = \"full-auto\"\n");
+        let auto = policy("[profile.default]\napproval_policy = \"full-auto\"\ncatalog = { destructive = \"ask\" }\n");
         let tool =
             |name: &str, input: &str| judge(&auto, Action::Tool { name: name.into(), input: input.into() }).verdict;
         assert_eq!(tool("mcp__docs__search", "{\"q\":\"x\"}"), Verdict::Allow);

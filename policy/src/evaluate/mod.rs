@@ -2,8 +2,8 @@
 //!
 //! Every part of the policy gives its verdict and the strictest wins. The approval mode speaks first: in `suggest` everything
 //! waits, in `auto-edit` commands wait, in `full-auto` nothing does. An `allow` rule of the person takes back only that first
-//! word. Whatever the mode, the following still count: `ask` and `deny` rules, the catalog of known commands with the verdicts
-//! the policy gives its classes, denied programs and files, and every hook.
+//! word. Whatever the mode, the following still count: `ask` and `deny` rules, the verdicts that somebody wrote for the catalog
+//! of known commands, denied programs and files, and every hook. The catalog's own defaults count where commands are held anyway.
 
 mod files;
 mod run;

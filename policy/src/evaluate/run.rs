@@ -2,7 +2,7 @@
 
 use super::by_approval;
 use crate::catalog::{self, Class, Hit};
-use crate::mode::{ApprovalMode, SandboxMode};
+use crate::mode::ApprovalMode;
 use crate::policy::Policy;
 use crate::rules::Rule;
 use crate::shell::{self, Extraction, Invocation};
@@ -27,7 +27,8 @@ pub(super) fn judge(policy: &Policy, argv: &[OsString]) -> Judgement {
         judged = judged.tighten(by_catalog(policy, &hit));
     }
     if let Some(why) = &read.unknown {
-        judged = judged.tighten(unreadable(policy, why));
+        let hit = Hit { class: Class::Unreadable, tool: "shell".to_owned(), text: why.clone() };
+        judged = judged.tighten(by_catalog(policy, &hit));
     }
     judged
 }
@@ -77,19 +78,6 @@ pub(super) fn by_catalog(policy: &Policy, hit: &Hit) -> Judgement {
             let rule = format!("catalog.{} = \"{value}\": {}", hit.class, hit.tool);
             Judgement::of(Reason::new(value, rule, &verdict.origin, &hit.text))
         }
-    }
-}
-
-/// A command that cannot be read could be any command. Without a sandbox there is no second wall, so it waits at least.
-fn unreadable(policy: &Policy, why: &str) -> Judgement {
-    let hit = Hit { class: Class::Unreadable, tool: "shell".to_owned(), text: why.to_owned() };
-    let judged = by_catalog(policy, &hit);
-    match policy.sandbox.value {
-        SandboxMode::None => {
-            let text = format!("{why}, and there is no sandbox");
-            judged.tighten(Judgement::of(Reason::new(Verdict::Ask, "sandbox = \"none\"", &policy.sandbox.origin, text)))
-        }
-        _ => judged,
     }
 }
 

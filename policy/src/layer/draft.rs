@@ -5,7 +5,7 @@ use crate::config::shape::{CatalogShape, LimitsShape, ProfileShape};
 use crate::environment::INHERITED;
 use crate::mode::{ApprovalMode, SandboxMode};
 use crate::paths;
-use crate::policy::{CatalogVerdicts, Limits, Policy, Sourced, Warning};
+use crate::policy::{BUILT_IN, CatalogVerdicts, Limits, Policy, Sourced, Warning};
 use crate::verdict::Verdict;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -31,11 +31,11 @@ impl Draft {
             exec_deny: Vec::new(),
             limits: Limits::default(),
             catalog: CatalogVerdicts {
-                destructive: Sourced::built_in(Verdict::Ask),
-                system: Sourced::built_in(Verdict::Ask),
-                credentials: Sourced::built_in(Verdict::Ask),
+                destructive: Sourced::built_in(Verdict::Allow),
+                system: Sourced::built_in(Verdict::Allow),
+                credentials: Sourced::built_in(Verdict::Allow),
                 outward: Sourced::built_in(Verdict::Allow),
-                unreadable: Sourced::built_in(Verdict::Ask),
+                unreadable: Sourced::built_in(Verdict::Allow),
             },
             rules: Vec::new(),
             hooks: Vec::new(),
@@ -136,7 +136,21 @@ impl Draft {
 
     pub(super) fn finish(mut self, profile: &str) -> Policy {
         profile.clone_into(&mut self.policy.profile);
+        if self.policy.approval.value != ApprovalMode::FullAuto {
+            self.ask_about_known_commands();
+        }
         self.policy
+    }
+
+    /// Where commands are held anyway, the catalog adds its reasons, also to those an `allow` rule lets go ahead. In full-auto
+    /// only what somebody wrote counts.
+    fn ask_about_known_commands(&mut self) {
+        let CatalogVerdicts { destructive, system, credentials, outward: _, unreadable } = &mut self.policy.catalog;
+        for class in [destructive, system, credentials, unreadable] {
+            if class.origin == BUILT_IN {
+                class.value = Verdict::Ask;
+            }
+        }
     }
 }
 
