@@ -29,22 +29,26 @@ struct Binary {
 /// The user, and a place of its own.
 pub(crate) struct Ordinary {
     user: User,
+    /// For what is built or copied.
     place: TempDir,
-    home: PathBuf,
+    /// For what the tests make.
+    scratch: TempDir,
 }
 
 impl Ordinary {
     /// Makes the place; to be called as root.
     pub(crate) fn new() -> Result<Self> {
         let user = User::from_name(USER)?.with_context(|| format!("this system has no user {USER}"))?;
+        let open = |directory: &Path| fs::set_permissions(directory, fs::Permissions::from_mode(0o755));
         let place = tempfile::Builder::new().prefix("holdpoint-user-").tempdir_in("/var/tmp")?;
-        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755))?;
-        let home = place.path().join("home");
-        fs::create_dir_all(home.join("tmp"))?;
-        for directory in [home.clone(), home.join("tmp")] {
-            chown(&directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        let scratch = tempfile::Builder::new().prefix("holdpoint-user-").tempdir()?;
+        open(place.path())?;
+        fs::create_dir(scratch.path().join("tmp"))?;
+        for directory in [scratch.path(), &scratch.path().join("tmp")] {
+            open(directory)?;
+            chown(directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
-        Ok(Self { user, place, home })
+        Ok(Self { user, place, scratch })
     }
 
     /// Runs the tests of the crates that touch the kernel.
@@ -63,10 +67,12 @@ impl Ordinary {
     /// Replays the incident.
     pub(crate) fn replay(&self) -> Result<Tally> {
         let (xtask, holdpoint) = (self.place.path().join("xtask"), self.place.path().join("holdpoint"));
-        fs::copy(std::env::current_exe()?, &xtask)?;
+        // By this name even when the tests have built another one in its place.
+        fs::copy("/proc/self/exe", &xtask)?;
         fs::copy(tree::holdpoint(Build::Dev)?, &holdpoint)?;
         let mut replay = self.command(&xtask);
-        let outcome = process::tee(replay.args(["replay", "--binary"]).arg(&holdpoint).current_dir(&self.home))?;
+        let outcome =
+            process::tee(replay.args(["replay", "--binary"]).arg(&holdpoint).current_dir(self.scratch.path()))?;
         Ok(Tally::of(&outcome.text()).ended(outcome.code))
     }
 
@@ -75,7 +81,8 @@ impl Ordinary {
         let mut command = Command::new("setpriv");
         command.arg(format!("--reuid={}", self.user.uid)).arg(format!("--regid={}", self.user.gid));
         command.args(["--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--"]).arg(program);
-        command.env("HOME", &self.home).env("TMPDIR", self.home.join("tmp")).env("USER", USER).env("LOGNAME", USER);
+        let scratch = self.scratch.path();
+        command.env("HOME", scratch).env("TMPDIR", scratch.join("tmp")).env("USER", USER).env("LOGNAME", USER);
         for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
             command.env_remove(name);
         }

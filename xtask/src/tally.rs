@@ -30,14 +30,17 @@ impl Tally {
         if passed { Self { passed: 1, ..Self::default() } } else { Self { failed: 1, ..Self::default() } }
     }
 
-    /// The sum of every summary line in what a runner printed: libtest's `test result:`, nextest's `Summary`, and the
+    /// The sum of every summary line in what a runner printed: libtest's `test result:`, nextest's `Summary`, or the
     /// closing `N passed, N failed, N skipped` of our own scripts.
     pub(crate) fn of(output: &str) -> Self {
+        // nextest quotes what failing tests printed, libtest's own summaries included.
+        let nextest = output.lines().any(|line| plain(line).trim().starts_with("Summary ["));
         let mut sum = Self::default();
         for line in output.lines() {
             let line = plain(line);
             let line = line.trim();
-            if line.starts_with("test result:") || line.starts_with("Summary [") || is_closing(line) {
+            let counts = if nextest { line.starts_with("Summary [") } else { line.starts_with("test result:") };
+            if counts || is_closing(line) {
                 sum += Self::of_line(line);
             }
         }
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn nextest_summary_is_read_through_its_colours() {
-        let output = "\u{1b}[32;1m     Summary\u{1b}[0m [   1.234s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 4 skipped\n";
+        let output = "    test result: FAILED. 0 passed; 1 failed; 0 ignored\n\u{1b}[32;1m     Summary\u{1b}[0m [   1.234s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 4 skipped\n";
         assert_eq!(Tally::of(output), Tally { passed: 9, failed: 3, skipped: 4 });
     }
 
