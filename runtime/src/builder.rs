@@ -213,7 +213,7 @@ fn kept(protected: Protected) -> Kept {
         Protected::Symlink { path } => Kept::Symlink { path },
         Protected::Absent { path, stand_in } => {
             let content = match stand_in {
-                StandIn::Directory => None,
+                StandIn::Socket => None,
                 StandIn::File(content) => Some(content.into()),
             };
             Kept::Absent { path, content }

@@ -93,7 +93,7 @@ pub enum Kept {
     Absent {
         /// Absolute; its parent exists.
         path: PathBuf,
-        /// What a file reserved under this name holds; `None` reserves it with an empty directory.
+        /// What a file reserved under this name holds; `None` reserves it with a socket.
         content: Option<String>,
     },
 }

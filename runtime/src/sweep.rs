@@ -6,7 +6,7 @@ use crate::{
     reserve::{self, Reservation},
     sys::{
         launch::{self, Started},
-        wire::{CONTROL, FIRST_RESERVED, SECOND},
+        wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, SECOND},
     },
 };
 use nix::{
@@ -17,7 +17,7 @@ use nix::{
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 /// Waits for its owner and the sandbox to be gone, then sweeps. Dropping it is the owner's way to be gone.
@@ -52,23 +52,21 @@ impl Drop for Sweeper {
 }
 
 fn launch_sweeper(resident: &OwnedFd, first: &OwnedFd, owner: &OwnedFd, held: &[Reservation]) -> Result<Started> {
-    let list = reserve::sweep_list(held);
-    let pairs = RawFd::try_from(list.len()).unwrap_or(RawFd::MAX / 4) * 2;
-    let mut program = Lifting { above: (FIRST_RESERVED + pairs).max(LIFTED), held: Vec::new(), steps: Vec::new() };
+    let count = RawFd::try_from(held.len()).unwrap_or(RawFd::MAX / 2);
+    let mut program = Lifting { above: (FIRST_RESERVED + count).max(LIFTED), held: Vec::new(), steps: Vec::new() };
     let resident = program.lift(resident.as_fd())?;
     program.place(owner.as_fd(), CONTROL)?;
     program.place(first.as_fd(), SECOND)?;
     let mut arguments = vec![CString::from(c"sweeper")];
-    for (index, sweep) in (0..).zip(&list) {
-        program.place(reserved(held, sweep.lock)?, FIRST_RESERVED + 2 * index)?;
-        program.place(reserved(held, sweep.parent)?, FIRST_RESERVED + 2 * index + 1)?;
-        let kind: &[u8] = if sweep.file { b"f" } else { b"d" };
-        arguments.push(CString::new([kind, sweep.name.as_bytes()].concat()).unwrap_or_default());
+    for (at, reservation) in (FIRST_RESERVED..).zip(held) {
+        program.place(reservation.directory(), at)?;
+        arguments.push(NEXT_DIRECTORY.into());
+        arguments.extend_from_slice(reservation.names());
     }
     program.steps.extend([
         Step::NewSession,
         Step::NullStandard,
-        Step::CloseFrom(FIRST_RESERVED + pairs),
+        Step::CloseFrom(FIRST_RESERVED + count),
         Step::Execute { program: Descriptor::Known(resident), arguments: Arguments::new(arguments) },
     ]);
     let mut program = Program::new(program.steps, program.held);
@@ -101,12 +99,4 @@ impl Lifting {
         self.steps.push(Step::Descriptor { from, to: at });
         Ok(())
     }
-}
-
-/// The descriptor behind a number of the sweep list, which names only what `held` owns.
-fn reserved(held: &[Reservation], number: RawFd) -> Result<BorrowedFd<'_>> {
-    held.iter()
-        .flat_map(Reservation::descriptors)
-        .find(|fd| fd.as_raw_fd() == number)
-        .ok_or(Error::Ended { why: "a reservation was lost" })
 }

@@ -6,7 +6,7 @@
 mod arena;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
 use arena::{Arena, leaves_untouched, shows_nothing_of, write};
@@ -173,7 +173,7 @@ fn a_commit_still_works_and_leaves_nothing() {
     let output = arena.inside(
         &sandbox,
         "export GIT_CONFIG_GLOBAL=/dev/null; g='git -c safe.directory=* -c user.name=a -c user.email=a@b'; \
-         $g add README.md src && $g commit -qm message && $g status --porcelain && $g checkout -qb other && $g gc -q && \
+         $g add README.md src && $g commit -qm message && $g status --porcelain && $g diff HEAD && $g reset -q HEAD && $g checkout -qb other && $g gc -q && \
          $g worktree list && $g log --oneline && echo COMMITTED",
     );
     assert!(output.contains("COMMITTED"), "{output}");
@@ -287,8 +287,8 @@ fn names_that_do_not_exist_yet() {
             let script = format!("N={name}; {script}");
             arena.inside(&sandbox, &script);
             let path = arena.path(name);
-            let empty = fs::read_dir(&path).is_ok_and(|mut names| names.next().is_none());
-            assert!(empty && !path.is_symlink(), "{script}");
+            let held = fs::symlink_metadata(&path).is_ok_and(|there| there.file_type().is_socket());
+            assert!(held, "{script}");
         }
     }
     arena.inside(&sandbox, "rm -rf f t");
@@ -335,6 +335,40 @@ fn a_directory_that_becomes_a_repository() {
     drop(sandbox);
     assert!(!arena.path(".git/hooks/pre-commit").exists() && !arena.path("HEAD").is_file());
     assert!(!arena.path(".git").exists());
+}
+
+#[test]
+fn a_workspace_whose_git_directory_is_spoilt() {
+    let script = "rm .git/HEAD; mkdir objects refs; echo 'ref: refs/heads/main' > HEAD; \
+                  printf '[core]\\n\\tbare = false\\n\\tworktree = .\\n[alias]\\n\\tgreet = !echo pwned\\n' > config-file; \
+                  rm -rf config; mv config-file config";
+    let greet = |arena: &Arena| {
+        let output = std::process::Command::new("git")
+            .args(["-c", "safe.directory=*", "greet"])
+            .current_dir(&arena.workspace)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let fresh = || {
+        let arena = Arena::new();
+        // A workspace with nothing of that name, or the attack would have to leave its `config` alone.
+        fs::remove_dir_all(arena.path("config")).unwrap();
+        arena
+    };
+    let arena = fresh();
+    arena.bare(script);
+    assert_eq!(greet(&arena), "pwned\n");
+    let arena = fresh();
+    let sandbox = arena.start();
+    arena.inside(&sandbox, script);
+    if !nix::unistd::geteuid().is_root() {
+        // Root passes a directory that lets nobody pass.
+        assert_eq!(greet(&arena), "", "while it runs");
+    }
+    drop(sandbox);
+    assert_eq!(greet(&arena), "");
+    assert!(arena.path("HEAD").is_file(), "the attack did what it could");
 }
 
 #[test]

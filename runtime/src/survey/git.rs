@@ -39,7 +39,7 @@ impl Guarded {
                 self.pointed(dotgit);
             }
             Kind::Symlink => {
-                self.keep(dotgit, StandIn::Directory);
+                self.keep(dotgit, StandIn::Socket);
                 // What the symlink leads to must stay writable, or no commit could be made.
                 let Ok(target) = dotgit.canonicalize() else { return };
                 self.protected
@@ -81,7 +81,7 @@ impl Guarded {
         if !self.seen.insert(git.to_owned()) {
             return;
         }
-        self.keep(&git.join("hooks"), StandIn::Directory);
+        self.keep(&git.join("hooks"), StandIn::Socket);
         self.keep(&git.join("config"), StandIn::File(""));
         self.keep(&git.join("config.worktree"), StandIn::File(""));
         // `.` leaves the common directory where it is; git fails on an empty file and on a directory.
@@ -137,7 +137,7 @@ impl Guarded {
                 self.keep_lexical(&included, StandIn::File(""));
                 self.config(&included, git, tree);
             } else if section == b"core" && key == b"hookspath" {
-                self.keep_lexical(&tree.unwrap_or(git).join(&value), StandIn::Directory);
+                self.keep_lexical(&tree.unwrap_or(git).join(&value), StandIn::Socket);
             }
         }
     }

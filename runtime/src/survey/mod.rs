@@ -33,6 +33,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 pub(crate) use globs::{Globs, Place, States};
+pub(crate) use protect::BARE_PARTS;
 use walk::{Found, MOST_OUTSIDE, Walk};
 pub(crate) use walk::{Inode, Kind, kind_at, kind_of, open_directory};
 
@@ -107,9 +108,9 @@ pub(crate) enum Protected {
 /// What a reservation puts where nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StandIn {
-    /// An empty directory: git does not list it, and removing it can never remove data.
-    Directory,
-    /// A file with this content. Inside a git directory only: git fails when it meets a directory where a file belongs.
+    /// A socket that nobody serves: git does not list it, and it holds no data that removing it could lose.
+    Socket,
+    /// A file with this content. Inside a git directory only: git fails when it cannot read what it expects there.
     File(&'static str),
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -31,6 +31,8 @@ const AT_THE_ROOT: [&str; 16] = [
     "AGENTS.override.md",
     "CLAUDE.md",
 ];
+/// Directories without which git takes no directory for a bare repository.
+pub(crate) const BARE_PARTS: [&str; 2] = ["refs", "objects"];
 /// As many symlinks as the kernel follows.
 const MOST_SYMLINKS: usize = 40;
 
@@ -72,26 +74,35 @@ impl Guarded {
     pub(crate) fn root_names(&mut self) {
         let Some(workspace) = self.workspace.clone() else { return };
         for name in AT_THE_ROOT {
-            self.keep(&workspace.join(name), StandIn::Directory);
+            self.keep(&workspace.join(name), StandIn::Socket);
         }
         if super::git::is_bare(&workspace) {
             self.git_dir(&workspace, None);
         } else {
-            // Without a usable `.git`, and its content is writable, git takes the workspace itself for a bare repository
-            // as soon as there are a `HEAD`, `objects` and `refs` in it, and obeys the `config` beside them.
-            self.keep(&workspace.join("HEAD"), StandIn::Directory);
+            self.no_bare_repository(&workspace);
         }
         let git = workspace.join(".git");
         match kind_at(&git) {
             Ok(kind) => self.repository(&git, kind),
             Err(_) => {
                 // Whoever may create `.git` decides what the next `git status` outside runs, a shell prompt's included.
-                self.keep(&git, StandIn::Directory);
+                self.keep(&git, StandIn::Socket);
                 self.warnings.push(format!(
                     "{} is no git repository and cannot become one inside: run `git init` outside first if it should be one",
                     workspace.display()
                 ));
             }
+        }
+    }
+
+    /// Without a usable `.git`, and what is in it can be changed, git takes the workspace itself for a bare repository as
+    /// soon as `HEAD`, `objects` and `refs` are in it, and obeys the `config` beside them. One of the three is kept away:
+    /// not `HEAD` where a commit could be meant by it, for `git diff HEAD` fails when a file has that name as well.
+    fn no_bare_repository(&mut self, workspace: &Path) {
+        let repository = kind_at(&workspace.join(".git")).is_ok();
+        let parts: &[&str] = if repository { &BARE_PARTS } else { &["HEAD"] };
+        if let Some(absent) = parts.iter().map(|part| workspace.join(part)).find(|part| kind_at(part).is_err()) {
+            self.keep(&absent, StandIn::Directory);
         }
     }
 
@@ -110,7 +121,7 @@ impl Guarded {
             return Err(refuse("it is the workspace itself; make that read-only instead"));
         }
         if path.starts_with(&workspace) {
-            self.keep(&path, StandIn::Directory);
+            self.keep(&path, StandIn::Socket);
         } else {
             // Outside of the workspace only what another writable root shows can change: it must exist to be bound.
             match kind_at(&path) {
@@ -135,14 +146,14 @@ impl Guarded {
                     self.git_dir(parent, None);
                 }
             }
-            _ => self.keep(path, StandIn::Directory),
+            _ => self.keep(path, StandIn::Socket),
         }
     }
 
     /// Shares a reservation that another run holds at a name below the root: there it may be the only one to know why.
     fn reserved(&mut self, path: &Path) {
         if self.workspace.as_deref() != path.parent() && path.file_name().is_some_and(|name| name != "HEAD") {
-            self.keep(path, StandIn::Directory);
+            self.keep(path, StandIn::Socket);
         }
     }
 
@@ -192,7 +203,7 @@ impl Guarded {
                 Ok(_) => return,
                 Err(Errno::ENOENT) => {
                     if inside && !todo.iter().any(|part| part == "..") && creatable(&at) {
-                        let wanted = if todo.is_empty() { stand_in } else { StandIn::Directory };
+                        let wanted = if todo.is_empty() { stand_in } else { StandIn::Socket };
                         let stand_in = as_reserved(&next, wanted);
                         self.protected.push(Protected::Absent { path: next, stand_in });
                     }
@@ -220,8 +231,8 @@ impl Guarded {
 /// The kind of stand-in that holds the name already, when one does; else the one that is wanted.
 fn as_reserved(path: &Path, wanted: StandIn) -> StandIn {
     match (path.symlink_metadata(), wanted) {
-        (Ok(status), _) if status.is_dir() => StandIn::Directory,
-        (Ok(_), StandIn::Directory) => StandIn::File(""),
+        (Ok(status), _) if status.file_type().is_socket() => StandIn::Socket,
+        (Ok(_), StandIn::Socket) => StandIn::File(""),
         _ => wanted,
     }
 }

@@ -76,7 +76,7 @@ impl Tree {
             let mark = match entry {
                 Protected::Existing { .. } => '=',
                 Protected::Symlink { .. } => '@',
-                Protected::Absent { stand_in: StandIn::Directory, .. } => '+',
+                Protected::Absent { stand_in: StandIn::Socket, .. } => '+',
                 Protected::Absent { stand_in: StandIn::File(_), .. } => '-',
             };
             let path = entry.path().strip_prefix(&self.root).unwrap_or(entry.path());
@@ -390,6 +390,7 @@ fn a_repository_keeps_what_makes_git_run_programs() {
         "-.git/commondir",
         "+.husky",
         "=tools/git.inc",
+        "+refs",
         "+vendor/sub/.git/hooks",
         "=vendor/sub/.git/config",
         "-vendor/sub/.git/config.worktree",
@@ -518,7 +519,7 @@ fn what_another_run_reserves_stays_absent_here() {
     let tree = Tree::new(&["x"]);
     let names = |survey: &Survey| -> Vec<(PathBuf, Option<&'static str>)> {
         let absent = |entry: &Protected| match entry {
-            Protected::Absent { path, stand_in: StandIn::Directory } => Some((path.clone(), None)),
+            Protected::Absent { path, stand_in: StandIn::Socket } => Some((path.clone(), None)),
             Protected::Absent { path, stand_in: StandIn::File(content) } => Some((path.clone(), Some(*content))),
             _ => None,
         };
@@ -534,6 +535,7 @@ fn what_another_run_reserves_stays_absent_here() {
         let held = crate::reserve::reserve(absent.iter().map(|(path, content)| (path.as_path(), *content))).unwrap();
         if repository {
             git(&tree.root, &["status"]);
+            git(&tree.root, &["diff", "HEAD"]);
             git(&tree.root, &["commit", "-q", "--allow-empty", "-m", "y"]);
             git(&tree.root, &["gc", "-q"]);
         }

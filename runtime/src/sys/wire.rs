@@ -5,8 +5,10 @@
 pub(crate) const CONTROL: i32 = 3;
 /// The warden's detached tree of masks; the sweeper's pidfd of pid 1.
 pub(crate) const SECOND: i32 = 4;
-/// The sweeper's first pair of descriptors: a lock, then the parent directory.
+/// The sweeper's first directory with reserved names; the others follow.
 pub(crate) const FIRST_RESERVED: i32 = 5;
+/// Among the sweeper's arguments: the names that follow are in the next directory. No name is a slash.
+pub(crate) const NEXT_DIRECTORY: &core::ffi::CStr = c"/";
 
 /// Names inside the tree of masks.
 pub(crate) const MASK_FILE: &core::ffi::CStr = c"file";

@@ -1,23 +1,24 @@
 //! The sweeper: waits beside the sandbox until its owner and its pid 1 are gone, then removes what reserved protected
-//! names. It outlives an owner that was killed. Its arguments are the names, each after a letter: `d` for an empty
-//! directory, `f` for a file.
+//! names. It outlives an owner that was killed. Its arguments are the names, each group after a mark for its directory.
 
 use crate::{
     syscall::{self, Arguments},
-    wire::{CONTROL, FIRST_RESERVED, SECOND},
+    wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, SECOND},
 };
 
-pub(crate) fn sweep(names: &Arguments) -> ! {
+pub(crate) fn sweep(arguments: &Arguments) -> ! {
     syscall::block_signals();
     // The owner never writes: readable means that its end is closed.
     syscall::wait_readable([CONTROL]);
     // Removing a reservation also lifts the mount on it, so nobody may be left inside.
     syscall::wait_readable([SECOND]);
-    for index in 1..names.len() {
-        let pair = FIRST_RESERVED + 2 * (index as i32 - 1);
-        let Some([kind, name @ ..]) = names.get(index) else { continue };
-        if syscall::lock_alone(pair) && syscall::is_at(pair, pair + 1, name.as_ptr()) {
-            syscall::remove(pair + 1, name.as_ptr(), *kind == b'd');
+    let (mut directory, mut alone) = (FIRST_RESERVED - 1, false);
+    for argument in (1..arguments.len()).filter_map(|index| arguments.get(index)) {
+        if argument == NEXT_DIRECTORY.to_bytes() {
+            directory += 1;
+            alone = syscall::lock_alone(directory);
+        } else if alone && syscall::is_reservation(directory, argument.as_ptr()) {
+            syscall::remove(directory, argument.as_ptr());
         }
     }
     syscall::exit(0)

@@ -297,12 +297,14 @@ pub(crate) fn open_place(path: &CStr) -> Result<i32> {
     call(OPENAT2, [AT_FDCWD, path.as_ptr() as usize, &raw const how as usize, mem::size_of::<How>(), 0, 0]).map(|fd| fd as i32)
 }
 
+/// Which word of `struct stat` is `st_mode`: after dev, ino and nlink on x86_64, after dev and ino elsewhere.
+const MODE: usize = if cfg!(target_arch = "x86_64") { 6 } else { 4 };
+
 /// The type bits of an open place.
 pub(crate) fn kind(fd: i32) -> Result<u32> {
     let mut status = [0u32; 64];
     call(number::NEWFSTATAT, [fd as usize, c"".as_ptr() as usize, status.as_mut_ptr() as usize, AT_EMPTY_PATH, 0, 0])?;
-    // struct stat: st_mode is the seventh word on x86_64 (after dev, ino, nlink) and the fifth elsewhere (dev, ino).
-    Ok(status[if cfg!(target_arch = "x86_64") { 6 } else { 4 }] & 0o170000)
+    Ok(status[MODE] & 0o170000)
 }
 
 /// A detached copy of the mount at `path` below `fd`.
@@ -330,14 +332,13 @@ pub(crate) fn attach(mount: i32, place: i32) -> Result<usize> {
     call(MOVE_MOUNT, [mount as usize, empty, place as usize, empty, 0x04 | 0x40, 0])
 }
 
-/// Whether `name` in `parent` is the inode behind `fd`.
-pub(crate) fn is_at(fd: i32, parent: i32, name: *const u8) -> bool {
-    // Device and inode are the first two words of struct stat everywhere.
-    let (mut here, mut there) = ([0u64; 32], [0u64; 32]);
+/// Whether `name` in `directory` carries the mark of a reservation: a socket or file, sticky, writable by nobody.
+pub(crate) fn is_reservation(directory: i32, name: *const u8) -> bool {
     const NO_FOLLOW: usize = 0x100;
-    let open = call(number::NEWFSTATAT, [fd as usize, c"".as_ptr() as usize, here.as_mut_ptr() as usize, AT_EMPTY_PATH, 0, 0]);
-    let named = call(number::NEWFSTATAT, [parent as usize, name as usize, there.as_mut_ptr() as usize, NO_FOLLOW, 0, 0]);
-    open.is_ok() && named.is_ok() && here[..2] == there[..2]
+    let mut status = [0u32; 64];
+    let found = call(number::NEWFSTATAT, [directory as usize, name as usize, status.as_mut_ptr() as usize, NO_FOLLOW, 0, 0]);
+    let mode = status[MODE];
+    found.is_ok() && mode & 0o7222 == 0o1000 && matches!(mode & 0o170000, 0o140000 | 0o100000)
 }
 
 /// True when nobody else holds a lock on the directory.
@@ -345,8 +346,7 @@ pub(crate) fn lock_alone(fd: i32) -> bool {
     call(number::FLOCK, [fd as usize, 2 | 4, 0, 0, 0, 0]).is_ok()
 }
 
-pub(crate) fn remove(parent: i32, name: *const u8, directory: bool) {
-    // Not empty any more, or gone: both are somebody's choice, not ours to undo.
-    let flags = if directory { 0x200 } else { 0 };
-    if call(number::UNLINKAT, [parent as usize, name as usize, flags, 0, 0, 0]).is_err() {}
+pub(crate) fn remove(directory: i32, name: *const u8) {
+    // Gone meanwhile: somebody's choice, not ours to undo.
+    if call(number::UNLINKAT, [directory as usize, name as usize, 0, 0, 0, 0]).is_err() {}
 }
