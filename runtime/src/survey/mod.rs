@@ -33,7 +33,6 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 pub(crate) use globs::{Globs, Place, States};
-pub(crate) use protect::BARE_PARTS;
 use walk::{Found, MOST_OUTSIDE, Walk};
 pub(crate) use walk::{Inode, Kind, kind_at, kind_of, open_directory};
 

@@ -31,8 +31,8 @@ const AT_THE_ROOT: [&str; 16] = [
     "AGENTS.override.md",
     "CLAUDE.md",
 ];
-/// Directories without which git takes no directory for a bare repository.
-pub(crate) const BARE_PARTS: [&str; 2] = ["refs", "objects"];
+/// Without both git takes no directory for a bare repository, and it wants to pass through them: no socket will do.
+const BARE_PARTS: [&str; 2] = ["refs", "objects"];
 /// As many symlinks as the kernel follows.
 const MOST_SYMLINKS: usize = 40;
 
@@ -102,7 +102,7 @@ impl Guarded {
         let repository = kind_at(&workspace.join(".git")).is_ok();
         let parts: &[&str] = if repository { &BARE_PARTS } else { &["HEAD"] };
         if let Some(absent) = parts.iter().map(|part| workspace.join(part)).find(|part| kind_at(part).is_err()) {
-            self.keep(&absent, StandIn::Directory);
+            self.keep(&absent, StandIn::Socket);
         }
     }
 
