@@ -1,0 +1,194 @@
+//! The commands that answer a question, and how answers and errors leave the program whatever stands at its other end.
+#![allow(clippy::tests_outside_test_module, reason = "an integration test file is a test module")]
+
+mod support;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
+use std::process::Stdio;
+
+use support::{Machine, finish, json};
+
+#[test]
+fn check_runs_nothing_and_says_what_would_happen() {
+    let machine = Machine::with(
+        "[[rules]]\nprefix = [\"git\", \"push\"]\nverdict = \"deny\"\nreason = \"not from here\"\n\
+         [[hooks]]\nevent = \"PreToolUse\"\ntool = \"shell\"\ncommand = \"touch hooked\"\n",
+    );
+    for (args, code, verdict) in [
+        (&["--profile", "free", "--", "touch", "ran"][..], 0, "allow"),
+        (&["--", "touch", "ran"], 10, "ask"),
+        (&["--profile", "free", "--", "git", "push"], 77, "deny"),
+    ] {
+        let text = machine.holdpoint(&[&["check"], args].concat());
+        assert!(text.code == code && text.out.starts_with(verdict), "{text:?}");
+        let done = machine.holdpoint(&[&["check", "--json"], args].concat());
+        let result = json(&done);
+        assert_eq!((done.code, result["verdict"].as_str(), &result["exit"]), (code, Some(verdict), &code.into()));
+        assert!(result["reasons"][0]["origin"].is_string() && result["sandbox"][0].is_string());
+        assert_eq!(result["hooks"][0]["command"], "touch hooked");
+    }
+    assert!(machine.names().is_empty());
+    let text = machine.holdpoint(&["check", "--profile", "free", "--", "git", "push"]).out;
+    assert!(text.contains("not from here") && text.contains("config.toml:1"), "{text}");
+    let done = machine.holdpoint(&["check", "--profile", "free", "--sandbox", "workspace-write-and-net", "--", "true"]);
+    assert_eq!(done.code, 69, "a run could not be had: {done:?}");
+}
+
+#[test]
+fn explain_says_where_each_line_was_written() {
+    let machine = Machine::with("[profile.default]\nsandbox = \"read-only\"\n");
+    let done = machine.holdpoint(&["explain", "--approval", "auto-edit", "--deny-read", "**/.env"]);
+    assert_eq!(done.code, 0);
+    let line = |key: &str| done.out.lines().find(|line| line.starts_with(key)).map(str::to_owned).expect(key);
+    assert!(line("sandbox").contains("read-only") && line("sandbox").contains("config.toml:2"));
+    assert!(line("approval_policy").contains("--approval"));
+    assert!(line("deny_read_paths").contains("--deny-read"));
+    let result = json(&machine.holdpoint(&["explain", "--json"]));
+    assert_eq!(result["effective"]["policy"]["sandbox"]["value"], "read-only");
+    assert!(result["policy_digest"].as_str().is_some_and(|digest| digest.len() == 64));
+}
+
+#[test]
+fn doctor_tells_what_works_here() {
+    let machine = Machine::new();
+    let done = machine.holdpoint(&["doctor"]);
+    assert_eq!(done.code, 0, "{}", done.out);
+    assert!(done.out.contains("`holdpoint run` can work here"));
+    let result = json(&machine.holdpoint(&["doctor", "--json"]));
+    let names: Vec<&str> =
+        result["findings"].as_array().expect("a list").iter().filter_map(|f| f["name"].as_str()).collect();
+    for name in ["landlock", "state directory", "configuration", "approval server"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    machine.configure("nonsense = 1\n");
+    let done = machine.holdpoint(&["doctor"]);
+    assert!(done.code == 69 && done.out.contains("MISSING  configuration"), "{done:?}");
+    machine.configure("");
+    let mut command = machine.command(["doctor"]);
+    command.env("XDG_STATE_HOME", "/proc/nowhere");
+    let done = finish(command.spawn().expect("it starts"));
+    assert!(done.code == 69 && done.out.contains("MISSING  state directory"), "{done:?}");
+}
+
+#[test]
+fn agents_md_drops_nothing_silently() {
+    let machine = Machine::new();
+    std::fs::write(machine.home().join(".config/holdpoint/AGENTS.md"), "global\n").expect("write");
+    machine.file(".git/HEAD", "ref: refs/heads/main\n");
+    machine.file("AGENTS.md", format!("root\n{}\n", "x".repeat(500)));
+    machine.file("api/AGENTS.md", "shadowed\n");
+    machine.file("api/AGENTS.override.md", "override\n");
+    machine.file("api/v1/AGENTS.md", "leaf\n");
+    let done = machine.holdpoint(&["agents-md", "api/v1"]);
+    let at = |word: &str| done.out.find(word).unwrap_or_else(|| panic!("{word} is missing in {}", done.out));
+    assert!(at("global") < at("root") && at("root") < at("override") && at("override") < at("leaf"));
+    assert!(!done.out.contains("shadowed"));
+    assert_eq!(done.err, "");
+    let done = machine.holdpoint(&["agents-md", "--max-bytes", "100", "api/v1"]);
+    assert!(done.code == 0 && done.err.contains("cut:") && done.err.contains("AGENTS.md"), "{done:?}");
+    let done = machine.holdpoint(&["agents-md", "--strict", "--max-bytes", "100", "api/v1"]);
+    assert_ne!(done.code, 0);
+    let result = json(&machine.holdpoint(&["agents-md", "--json", "--max-bytes", "100", "api/v1"]));
+    assert_eq!(result["files"].as_array().map(Vec::len), Some(4));
+    assert_ne!(result["cut"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn every_subcommand_has_help_with_an_example() {
+    let machine = Machine::new();
+    for name in [
+        "run",
+        "apply",
+        "check",
+        "explain",
+        "serve",
+        "pair",
+        "holds",
+        "approve",
+        "deny",
+        "agents-md",
+        "doctor",
+        "completions",
+    ] {
+        let done = machine.holdpoint(&[name, "--help"]);
+        assert_eq!(done.code, 0, "{name}");
+        assert!(done.out.contains(&format!("  holdpoint {name}")), "{name} has no example:\n{}", done.out);
+        assert!(!done.out.contains('\u{1b}'), "no colours into a pipe");
+    }
+    assert!(machine.holdpoint(&["--help"]).out.contains("75   no decision"));
+    assert!(machine.holdpoint(&["--version"]).out.starts_with("holdpoint "));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(machine.holdpoint(&["completions", shell]).out.contains("agents-md"));
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_64_and_runs_nothing() {
+    let machine = Machine::new();
+    for args in [
+        &[][..],
+        &["rnu"],
+        &["run"],
+        &["run", "--"],
+        &["run", "--sandox", "x", "--", "touch", "ran"],
+        &["run", "--hold-timeout", "soon", "--", "true"],
+        &["approve"],
+        &["completions", "csh"],
+        &["serve", "--listen", "here"],
+    ] {
+        let done = machine.holdpoint(args);
+        assert_eq!(done.code, 64, "{args:?}: {done:?}");
+        assert!(done.out.is_empty() && !done.err.is_empty(), "{args:?}");
+    }
+    let odd = OsString::from_vec(vec![0xff, b'\x1b']);
+    for args in [
+        vec![odd.clone()],
+        vec!["run".into(), "--profile".into(), odd.clone()],
+        vec!["check".into(), "--sandbox".into(), odd.clone(), "--".into(), "x".into()],
+        vec!["approve".into(), odd],
+    ] {
+        let done = finish(machine.command(&args).spawn().expect("it starts"));
+        assert_eq!(done.code, 64, "{args:?}: {done:?}");
+        assert!(!done.err.contains('\u{1b}'), "{args:?}");
+    }
+    assert!(machine.names().is_empty());
+}
+
+#[test]
+fn nobody_reading_is_no_crash_and_a_full_disk_is_an_error() {
+    let machine = Machine::new();
+    for args in
+        [&["explain"][..], &["explain", "--json"], &["--help"], &["completions", "bash"], &["check", "--", "true"]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let done = finish(machine.command(args).stdout(writer).spawn().expect("it starts"));
+        assert!([141, 74].contains(&done.code) && !done.err.contains("panicked"), "{args:?}: {done:?}");
+        let full = File::options().write(true).open("/dev/full").expect("it opens");
+        let done = finish(machine.command(args).stdout(full).spawn().expect("it starts"));
+        assert!(done.code == 74 && !done.err.contains("panicked"), "{args:?}: {done:?}");
+    }
+    // Nobody hears an error; the code still says it.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = machine.command(["check", "--config", "/missing", "--", "true"]);
+    assert_eq!(finish(command.stderr(writer).spawn().expect("it starts")).code, 78);
+    let mut command = machine.command(["run", "--profile", "free", "--", "true"]);
+    assert_eq!(
+        finish(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
+            .code,
+        0
+    );
+}
+
+#[test]
+fn a_home_that_is_missing_or_relative_is_no_panic() {
+    let machine = Machine::new();
+    for home in ["", "relative", "/nonexistent/home"] {
+        let mut command = machine.command(["explain"]);
+        let done = finish(command.env("HOME", home).spawn().expect("it starts"));
+        assert!(!done.err.contains("panicked"), "{home:?}: {done:?}");
+    }
+}
