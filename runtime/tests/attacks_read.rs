@@ -1,6 +1,7 @@
 //! Ways to read what is denied. Each is shown to work without a sandbox, and to fail in one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
 mod arena;
 

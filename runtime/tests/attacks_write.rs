@@ -2,6 +2,7 @@
 //! hooks and configuration. Each is shown to work without a sandbox, and to fail in one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
 mod arena;
 
