@@ -83,7 +83,7 @@ fn inside(sandbox: Sandbox, execution: &Execution<'_>) -> Result<Process, Error>
         }
     }
     let child = command.spawn().map_err(|error| not_spawned(execution, error))?;
-    Ok(Process::Inside { sandbox, child })
+    Ok(Process::Inside { sandbox: Box::new(sandbox), child })
 }
 
 fn bare(execution: &Execution<'_>) -> Result<Process, Error> {
@@ -105,7 +105,7 @@ pub(crate) enum Process {
     /// In a sandbox; when that is dropped, nothing inside is left.
     Inside {
         /// Where it runs.
-        sandbox: Sandbox,
+        sandbox: Box<Sandbox>,
         /// The command.
         child: runtime::Child,
     },

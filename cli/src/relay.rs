@@ -90,17 +90,17 @@ impl Relay {
             }
         }
         if ready.master || !self.typed.is_empty() {
-            self.to_command();
+            self.send_typed();
         }
         if ready.master && self.shown.is_empty() {
-            self.from_command();
+            self.take_output();
         }
         if !self.shown.is_empty() && (ready.screen || writable(PollTimeout::ZERO)) {
-            self.to_person();
+            self.show();
         }
     }
 
-    fn to_command(&mut self) {
+    fn send_typed(&mut self) {
         if self.typed.is_empty() {
             return;
         }
@@ -113,7 +113,7 @@ impl Relay {
     }
 
     /// Whether something was read.
-    fn from_command(&mut self) -> bool {
+    fn take_output(&mut self) -> bool {
         let mut piece = [0; PIECE];
         // EIO means that nobody has the other side open at this moment; the end is noticed elsewhere.
         let length = self.master.read(&mut piece).unwrap_or(0);
@@ -123,7 +123,7 @@ impl Relay {
         length > 0
     }
 
-    fn to_person(&mut self) {
+    fn show(&mut self) {
         match unistd::write(stdout_fd(), &self.shown).map_err(io::Error::from) {
             Ok(length) => drop(self.shown.drain(..length)),
             Err(error) if retry(&error) => {}
@@ -156,9 +156,9 @@ impl Relay {
                 if !writable(PollTimeout::from(PATIENCE)) {
                     return;
                 }
-                self.to_person();
+                self.show();
             }
-            if !self.from_command() {
+            if !self.take_output() {
                 return;
             }
         }

@@ -205,7 +205,7 @@ fn a_file_that_is_there_and_cannot_be_read_is_an_error_everywhere() {
     assert_eq!(machine.run(&["true"]).code, 78, "and nobody waits for a pipe");
     std::fs::remove_file(machine.workspace().join("AGENTS.md")).expect("rm");
     if !nix::unistd::geteuid().is_root() {
-        std::fs::set_permissions(machine.config(), PermissionsExt::from_mode(0)).expect("chmod");
+        std::fs::set_permissions(machine.config(), PermissionsExt::from_mode(0o000)).expect("chmod");
         assert_eq!(machine.run(&["true"]).code, 78, "the person's own file, unreadable");
     }
 }

@@ -101,7 +101,7 @@ mod tests {
 
     fn hunk(old_start: usize, lines: &[&str]) -> Hunk {
         let line = |text: &&str| {
-            let rest = text[1..].as_bytes().to_vec();
+            let rest = text.as_bytes()[1..].to_vec();
             match &text[..1] {
                 " " => Line::Context(rest),
                 "-" => Line::Old(rest),
