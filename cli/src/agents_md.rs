@@ -37,7 +37,7 @@ pub(crate) fn find(places: &Places, root: &Path, dir: &Path) -> Result<Vec<Found
 fn in_directory(directory: &Path) -> Result<Option<Found>, Error> {
     for name in NAMES {
         let path = directory.join(name);
-        // A directory of this name says nothing; a sandbox of another run may hold the name with one for a while.
+        // A directory of this name says nothing.
         if path.is_dir() {
             continue;
         }
