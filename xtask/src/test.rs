@@ -9,6 +9,7 @@ use crate::{e2e, process, replay, requirements, tree};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args, Default)]
+#[group(skip)]
 pub(crate) struct Options {
     /// Leave the browser out (for a machine that cannot have one); it is counted as skipped.
     #[arg(long)]
