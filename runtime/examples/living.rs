@@ -5,6 +5,7 @@ use holdpoint_runtime::{Access, Sandbox};
 use std::{
     env,
     error::Error,
+    process::ExitStatus,
     time::{Duration, Instant},
 };
 
@@ -16,9 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let living = builder.start()?;
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        times[0].push(timed(|| Ok(drop(std::process::Command::new("/bin/true").status()?)))?);
-        times[1].push(timed(|| Ok(drop(builder.start()?.command("/bin/true").status()?)))?);
-        times[2].push(timed(|| Ok(drop(living.command("/bin/true").status()?)))?);
+        times[0].push(timed(|| Ok(std::process::Command::new("/bin/true").status()?))?);
+        times[1].push(timed(|| Ok(builder.start()?.command("/bin/true").status()?))?);
+        times[2].push(timed(|| Ok(living.command("/bin/true").status()?))?);
     }
     for (name, times) in ["bare", "fresh sandbox", "living sandbox"].into_iter().zip(&mut times) {
         times.sort();
@@ -27,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn timed(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
+fn timed(run: impl FnOnce() -> Result<ExitStatus, Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
     let start = Instant::now();
     run()?;
     Ok(start.elapsed())

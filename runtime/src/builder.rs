@@ -120,35 +120,25 @@ impl Builder {
     /// # Errors
     /// [`Error::Plan`] for a path that is not there, is not absolute or cannot be shown, or a pattern that cannot be enforced.
     pub fn plan(&self) -> Result<Plan> {
-        let mut view = if self.system { view::system() } else { Vec::new() };
         let workspace =
             self.workspace.as_ref().map(|(path, access)| Ok((resolve("workspace", path)?, *access))).transpose()?;
-        for path in &self.toolchains {
-            view.push(Mount::Bind { path: resolve("toolchain", path)?, access: Access::ReadOnly });
-        }
-        let mut extra = Vec::new();
-        for (path, access) in &self.binds {
-            extra.push((resolve("visible path", path)?, *access));
-        }
         let access = workspace.as_ref().map_or(Access::ReadWrite, |(_, access)| *access);
-        view.extend(self.home.iter().map(|path| Mount::Private { path: path.clone(), access }));
-        for (path, access) in workspace.iter().chain(&extra) {
-            view.push(Mount::Bind { path: path.clone(), access: *access });
-        }
+        let extra = self.binds.iter().map(|(path, access)| Ok((resolve("visible path", path)?, *access)));
+        let extra = extra.collect::<Result<Vec<_>>>()?;
+        let mut view = self.view(access)?;
+        view.extend(workspace.iter().chain(&extra).map(|(path, access)| bind(path.clone(), *access)));
         view.sort_by_key(|mount| mount.path().components().count());
         view.dedup_by(|later, first| later == first);
-        let roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
+
+        let mut roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
         let found = self.survey(workspace.as_ref(), &roots)?;
+        // A worktree's repository, which git needs to work.
+        view.extend(found.git_dirs.iter().map(|path| bind(path.clone(), access)));
+        roots.extend(found.git_dirs);
         let mut masks: Vec<Masked> =
             found.masks.into_iter().map(|mask| Masked { path: mask.path, directory: mask.directory }).collect();
         if self.system {
             masks.extend(view::private_settings());
-        }
-        for git_directory in found.git_dirs {
-            view.push(Mount::Bind {
-                path: git_directory,
-                access: workspace.as_ref().map_or(Access::ReadOnly, |(_, access)| *access),
-            });
         }
         let exec_deny = self.exec_deny.iter().map(|path| resolve("exec_deny path", path)).collect::<Result<_>>()?;
         Ok(Plan {
@@ -169,6 +159,16 @@ impl Builder {
             allow_missing: self.allow_missing.clone(),
             warnings: found.warnings,
         })
+    }
+
+    /// What is shown beside the workspace and what the caller adds: the system, toolchains, the private home.
+    fn view(&self, access: Access) -> Result<Vec<Mount>> {
+        let mut view = if self.system { view::system() } else { Vec::new() };
+        for path in &self.toolchains {
+            view.push(bind(resolve("toolchain", path)?, Access::ReadOnly));
+        }
+        view.extend(self.home.iter().map(|path| Mount::Private { path: path.clone(), access }));
+        Ok(view)
     }
 
     fn survey(&self, workspace: Option<&(PathBuf, Access)>, roots: &[PathBuf]) -> Result<survey::Survey> {
@@ -205,6 +205,10 @@ impl Builder {
             }
         }
     }
+}
+
+fn bind(path: PathBuf, access: Access) -> Mount {
+    Mount::Bind { path, access }
 }
 
 fn kept(protected: Protected) -> Kept {

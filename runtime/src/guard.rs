@@ -17,7 +17,7 @@ use nix::{
 use std::{
     io,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -101,6 +101,11 @@ impl Prepared {
     /// A copy of the warden's end, for the program that starts it.
     pub(crate) fn inside(&self) -> Result<OwnedFd> {
         self.inside.try_clone().map_err(Error::io("pass the warden's socket"))
+    }
+
+    /// The watch's descriptor.
+    pub(crate) fn watched(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
     }
 
     /// Goes to work once the warden runs. Covers what has appeared since the survey before it returns. `control` is the

@@ -79,30 +79,20 @@ impl Sandbox {
     fn start_edited(plan: Plan, edit: impl FnOnce(&mut Program)) -> Result<Self> {
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         let reserved = reserve_absent(&plan)?;
-        let launched = launch(&plan, &mut enforced, edit);
-        let (launched, sweeper) = match launched {
-            Ok(launched) => {
-                let sweeper = Sweeper::start(&launched.resident, &launched.first.pidfd, reserved)?;
-                (launched, sweeper)
-            }
+        let Launched { first, control, resident, guard } = match launch(&plan, &mut enforced, edit) {
+            Ok(launched) => launched,
             Err(error) => {
                 reserve::release(reserved);
                 return Err(error);
             }
         };
         report(&plan, &mut enforced);
-        let Launched { first, control, guard, .. } = launched;
-        let mut sandbox = Self {
-            plan,
-            enforced,
-            control: Arc::new(control),
-            first,
-            next: AtomicU32::new(1),
-            guard: None,
-            memory: None,
-            sweeper,
-        };
+        let control = Arc::new(control);
+        let next = AtomicU32::new(1);
+        let mut sandbox = Self { plan, enforced, control, first, next, guard: None, memory: None, sweeper: None };
         // From here on a failure drops the sandbox, which ends what was started.
+        let watch = guard.as_ref().map(Prepared::watched);
+        sandbox.sweeper = Sweeper::start(&resident, &sandbox.first.pidfd, watch, reserved)?;
         sandbox.guard = guard.map(|guard| guard.watch(sandbox.control())).transpose()?;
         let (limit, first) = (sandbox.plan.limits.memory, sandbox.first.pid);
         sandbox.memory = limit.map(|limit| MemoryWatch::start(first, limit)).transpose()?;

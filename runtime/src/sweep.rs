@@ -1,9 +1,11 @@
-//! The sweeper's host side: a process that outlives a killed owner and removes the reservations of protected names.
+//! The sweeper's host side: a process that outlives a killed owner and removes the reservations of protected names. It also
+//! closes the watch last: the kernel takes milliseconds to tear one down, and nobody has to wait for that.
 
 use crate::{
     error::{Error, Result},
     program::{Arguments, Descriptor, LIFTED, Program, Step},
     reserve::{self, Reservation},
+    socket,
     sys::{
         launch::{self, Started},
         wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, SECOND},
@@ -12,47 +14,80 @@ use crate::{
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, fcntl},
-    sys::wait::{Id, WaitPidFlag, waitid},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        socket::{Shutdown, shutdown},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
 };
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    sync::{Mutex, PoisonError},
 };
 
-/// Waits for its owner and the sandbox to be gone, then sweeps. Dropping it is the owner's way to be gone.
+/// Waits for its owner and the sandbox to be gone, then sweeps. Dropping it is the owner's way to be gone, and waits for the
+/// names to be removed.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
-    owner: Option<OwnedFd>,
-    process: Started,
+    /// Our end of the conversation: closing our side tells it to sweep, the end of its side tells us that it has.
+    owner: OwnedFd,
+    process: Option<Started>,
 }
 
+/// Sweepers that have done their work and are about to end: reaped by the next one.
+static ENDING: Mutex<Vec<Started>> = Mutex::new(Vec::new());
+
 impl Sweeper {
-    /// Starts a sweeper for what is `held`, or none when that is nothing. `first` is the pidfd of the sandbox's pid 1.
-    pub(crate) fn start(resident: &OwnedFd, first: &OwnedFd, held: Vec<Reservation>) -> Result<Option<Self>> {
-        if held.is_empty() {
+    /// Starts a sweeper for what is `held`, or none when that is nothing and nothing is watched. `first` is the pidfd of the
+    /// sandbox's pid 1.
+    pub(crate) fn start(
+        resident: &OwnedFd,
+        first: &OwnedFd,
+        watch: Option<BorrowedFd<'_>>,
+        held: Vec<Reservation>,
+    ) -> Result<Option<Self>> {
+        if held.is_empty() && watch.is_none() {
             return Ok(None);
         }
-        let (theirs, ours) = io::pipe().map_err(Error::io("make the sweeper's pipe"))?;
-        match launch_sweeper(resident, first, &theirs.into(), &held) {
-            Ok(process) => Ok(Some(Self { owner: Some(ours.into()), process })),
-            Err(error) => {
-                reserve::release(held);
-                Err(error)
-            }
+        let started = socket::pair().and_then(|(theirs, ours)| {
+            let process = launch_sweeper(resident, first, &theirs, watch, &held)?;
+            Ok(Some(Self { owner: ours, process: Some(process) }))
+        });
+        if started.is_err() {
+            reserve::release(held);
         }
+        started
     }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        drop(self.owner.take());
-        while let Err(Errno::EINTR) = waitid(Id::PIDFd(self.process.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+        if shutdown(self.owner.as_raw_fd(), Shutdown::Write).is_err() {
+            // It has gone before us; then there is nothing to wait for either.
+        }
+        let mut end = [PollFd::new(self.owner.as_fd(), PollFlags::empty())];
+        while let Err(Errno::EINTR) = poll(&mut end, PollTimeout::NONE) {}
+        let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+        ending.retain(|process| !has_ended(process));
+        ending.extend(self.process.take());
     }
 }
 
-fn launch_sweeper(resident: &OwnedFd, first: &OwnedFd, owner: &OwnedFd, held: &[Reservation]) -> Result<Started> {
-    let count = RawFd::try_from(held.len()).unwrap_or(RawFd::MAX / 2);
+fn has_ended(process: &Started) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    !matches!(waitid(Id::PIDFd(process.pidfd.as_fd()), flags), Ok(WaitStatus::StillAlive))
+}
+
+fn launch_sweeper(
+    resident: &OwnedFd,
+    first: &OwnedFd,
+    owner: &OwnedFd,
+    watch: Option<BorrowedFd<'_>>,
+    held: &[Reservation],
+) -> Result<Started> {
+    let count = RawFd::try_from(held.len() + 1).unwrap_or(RawFd::MAX / 2);
     let mut program = Lifting { above: (FIRST_RESERVED + count).max(LIFTED), held: Vec::new(), steps: Vec::new() };
     let resident = program.lift(resident.as_fd())?;
     program.place(owner.as_fd(), CONTROL)?;
@@ -62,6 +97,9 @@ fn launch_sweeper(resident: &OwnedFd, first: &OwnedFd, owner: &OwnedFd, held: &[
         program.place(reservation.directory(), at)?;
         arguments.push(NEXT_DIRECTORY.into());
         arguments.extend_from_slice(reservation.names());
+    }
+    if let Some(watch) = watch {
+        program.place(watch, FIRST_RESERVED + count - 1)?;
     }
     program.steps.extend([
         Step::NewSession,

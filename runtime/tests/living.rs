@@ -1,4 +1,5 @@
 //! One sandbox, many commands: streams, status, signals, terminals, and the end of everything with its owner.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "integration tests are a test module")]
 
 use holdpoint_runtime::{Access, Error, Limits, Sandbox, Stdio};
