@@ -72,11 +72,11 @@ impl Command {
     #[must_use]
     pub fn json(&self) -> bool {
         match self {
-            Self::Run(args) => args.common.answer.json,
-            Self::Apply(args) => args.common.answer.json,
-            Self::Check(args) => args.common.answer.json,
-            Self::Explain(args) => args.common.answer.json,
-            Self::Doctor(args) => args.common.answer.json,
+            Self::Run(args) => args.flags.answer.json,
+            Self::Apply(args) => args.flags.answer.json,
+            Self::Check(args) => args.flags.answer.json,
+            Self::Explain(args) => args.flags.answer.json,
+            Self::Doctor(args) => args.flags.answer.json,
             Self::Pair(answer) => answer.json,
             Self::Holds(args) => args.answer.json,
             Self::Approve(args) => args.answer.json,
@@ -98,7 +98,7 @@ pub struct Answer {
 
 /// What decides the policy.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Common {
+pub struct PolicyFlags {
     /// Use this configuration file in place of the user's own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
@@ -135,7 +135,7 @@ pub struct Wait {
 pub struct Run {
     /// What decides the policy.
     #[command(flatten)]
-    pub common: Common,
+    pub flags: PolicyFlags,
     /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
@@ -149,7 +149,7 @@ pub struct Run {
 pub struct Apply {
     /// What decides the policy.
     #[command(flatten)]
-    pub common: Common,
+    pub flags: PolicyFlags,
     /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
@@ -163,7 +163,7 @@ pub struct Apply {
 pub struct Check {
     /// What decides the policy.
     #[command(flatten)]
-    pub common: Common,
+    pub flags: PolicyFlags,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub argv: Vec<OsString>,
@@ -174,7 +174,7 @@ pub struct Check {
 pub struct Explain {
     /// What decides the policy.
     #[command(flatten)]
-    pub common: Common,
+    pub flags: PolicyFlags,
 }
 
 /// `holdpoint doctor`.
@@ -182,7 +182,7 @@ pub struct Explain {
 pub struct Doctor {
     /// What decides the policy.
     #[command(flatten)]
-    pub common: Common,
+    pub flags: PolicyFlags,
 }
 
 /// `holdpoint serve`.

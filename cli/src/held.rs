@@ -33,7 +33,7 @@ pub(crate) fn of_run(
     judgement: &Judgement,
 ) -> Result<HoldPlan, Error> {
     let workspace = &loaded.workspace;
-    let mut plan = common(loaded, Kind::Run, judgement)?;
+    let mut plan = frame(loaded, Kind::Run, judgement)?;
     let file = identity::of_file(executable);
     plan.executable = Some(file.map_err(|error| Error::io(format!("read {}", executable.display()), error))?);
     plan.argv = argv.iter().map(|word| word.clone().into()).collect();
@@ -57,13 +57,13 @@ pub(crate) fn of_edit(
     targets: Vec<FileRef>,
     judgement: &Judgement,
 ) -> Result<HoldPlan, Error> {
-    let mut plan = common(loaded, Kind::Edit, judgement)?;
+    let mut plan = frame(loaded, Kind::Edit, judgement)?;
     plan.operands = targets;
     plan.diff = Some(diff.into());
     Ok(plan)
 }
 
-fn common(loaded: &Loaded, kind: Kind, judgement: &Judgement) -> Result<HoldPlan, Error> {
+fn frame(loaded: &Loaded, kind: Kind, judgement: &Judgement) -> Result<HoldPlan, Error> {
     let Loaded { policy, workspace, .. } = loaded;
     let cwd_id = identity::of_directory(&workspace.cwd)
         .map_err(|error| Error::io(format!("look at {}", workspace.cwd.display()), error))?;

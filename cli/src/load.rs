@@ -8,7 +8,7 @@ use holdpoint_policy::layer::{self, Flags, Layer, LayerKind};
 use holdpoint_policy::{Policy, agents_md as blocks};
 
 use crate::agents_md;
-use crate::args::Common;
+use crate::args::PolicyFlags;
 use crate::error::Error;
 use crate::files;
 use crate::places::{Places, SYSTEM_CONFIG, Workspace};
@@ -42,24 +42,24 @@ impl Loaded {
 ///
 /// # Errors
 /// [`Error::Config`] and [`Error::Setting`]: one unreadable or wrong file is enough, none is skipped.
-pub(crate) fn load(common: &Common) -> Result<Loaded, Error> {
+pub(crate) fn load(flags: &PolicyFlags) -> Result<Loaded, Error> {
     let places = Places::find()?;
-    let workspace = Workspace::find(common.workspace.as_deref())?;
-    let user_config = match &common.config {
+    let workspace = Workspace::find(flags.workspace.as_deref())?;
+    let user_config = match &flags.config {
         Some(named) => std::path::absolute(named).map_err(|error| Error::setting(named, error, "name a file"))?,
         None => places.config.join("config.toml"),
     };
     let mut layers = Layers::default();
     layers.file(LayerKind::System, Path::new(SYSTEM_CONFIG))?;
-    if !layers.file(LayerKind::User, &user_config)? && common.config.is_some() {
+    if !layers.file(LayerKind::User, &user_config)? && flags.config.is_some() {
         return Err(Error::setting(&user_config, "there is no such file", "name an existing file with --config"));
     }
     layers.file(LayerKind::Project, &workspace.root.join(PROJECT_CONFIG))?;
     for found in agents_md::find(&places, &workspace.root, &workspace.cwd)? {
         layers.agents_md(found)?;
     }
-    let flags = Flags { sandbox: common.sandbox, approval: common.approval, deny_read: common.deny_read.clone() };
-    let policy = layer::compile(&layers.layers, common.profile.as_deref(), &flags)?;
+    let said = Flags { sandbox: flags.sandbox, approval: flags.approval, deny_read: flags.deny_read.clone() };
+    let policy = layer::compile(&layers.layers, flags.profile.as_deref(), &said)?;
     Ok(Loaded { policy, workspace, places, user_config, read: layers.read })
 }
 

@@ -196,6 +196,10 @@ fn not_started(error: runtime::Error) -> Error {
 fn not_spawned(execution: &Execution<'_>, error: runtime::Error) -> Error {
     match error {
         runtime::Error::Spawn { stage: "execute", source, .. } => not_executed(execution, &source),
+        // A directory that is denied or not shown.
+        error @ runtime::Error::Spawn { stage: "enter", .. } => {
+            Error::NotExecutable { program: shown(execution), why: chain(&error) }
+        }
         other => Error::Internal { what: format!("run {}", shown(execution)), why: chain(&other) },
     }
 }

@@ -118,7 +118,7 @@ pub(crate) fn summary(plan: &HoldPlan) -> String {
     for reason in &plan.reasons {
         let (text, rule, origin) = (&reason.text, &reason.rule, &reason.origin);
         let because = [text, rule, origin].map(|part| visible(part.as_bytes()));
-        out.push_str(&format!("because:  {} [{}, {}]\n", because[0], because[1], because[2]));
+        out.push_str(&format!("because:  {}  ({}, {})\n", because[0], because[1], because[2]));
     }
     for line in &plan.sandbox {
         out.push_str(&format!("sandbox:  {}\n", visible(line.as_bytes())));

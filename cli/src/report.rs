@@ -56,7 +56,7 @@ fn reasons_to(out: &mut String, reasons: &[Reason]) {
         let from = if reason.origin.is_empty() || reason.rule.is_empty() {
             String::new()
         } else {
-            format!("  [{}, {}]", encoded(&reason.rule), encoded(&reason.origin))
+            format!("  ({}, {})", encoded(&reason.rule), encoded(&reason.origin))
         };
         out.push_str(&format!("  {}{from}\n", encoded(&reason.text)));
     }
@@ -152,6 +152,6 @@ mod tests {
         let error = Error::Denied { by: "the policy".into(), reasons: vec![reason; 100] };
         let text = rendered(&error, false);
         assert!(text.lines().count() < 24, "{text}");
-        assert!(text.contains("  no  [rule, config.toml:3]\n") && text.contains("and 92 more"));
+        assert!(text.contains("  no  (rule, config.toml:3)\n") && text.contains("and 92 more"));
     }
 }

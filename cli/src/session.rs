@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::apply::Patch;
 use crate::approver::{Approver, Granted};
-use crate::args::Common;
+use crate::args::PolicyFlags;
 use crate::attend::{Ended, attend};
 use crate::confine::{Confinement, confinement};
 use crate::error::Error;
@@ -36,7 +36,7 @@ use crate::signals::Signals;
 
 /// What holds for one invocation.
 struct Session<'a> {
-    common: &'a Common,
+    flags: &'a PolicyFlags,
     loaded: Loaded,
     signals: &'a Signals,
     about: About,
@@ -55,9 +55,9 @@ enum Cleared {
 ///
 /// # Errors
 /// Whatever kept it from being run: see [`Error`].
-pub(crate) fn run(common: &Common, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
+pub(crate) fn run(flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
     let signals = Signals::take()?;
-    let mut session = Session::open(common, &signals)?;
+    let mut session = Session::open(flags, &signals)?;
     session.tell(HookEvent::SessionStart);
     let done = session.run(argv, ttl);
     session.tell(HookEvent::SessionEnd);
@@ -68,15 +68,15 @@ pub(crate) fn run(common: &Common, argv: &[OsString], ttl: Duration) -> Result<u
 ///
 /// # Errors
 /// Whatever kept it from being applied; nothing was changed then.
-pub(crate) fn edit(common: &Common, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
+pub(crate) fn edit(flags: &PolicyFlags, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
     let signals = Signals::take()?;
-    let mut session = Session::open(common, &signals)?;
+    let mut session = Session::open(flags, &signals)?;
     session.edit(patch, ttl)
 }
 
 impl<'a> Session<'a> {
-    fn open(common: &'a Common, signals: &'a Signals) -> Result<Self, Error> {
-        let loaded = load(common)?;
+    fn open(flags: &'a PolicyFlags, signals: &'a Signals) -> Result<Self, Error> {
+        let loaded = load(flags)?;
         for warning in &loaded.policy.warnings {
             report::say(&report::encoded(&format!("{}: {}", warning.origin, warning.text)));
         }
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
             session: id.to_string(),
             approval: loaded.policy.approval.value.to_string(),
         };
-        Ok(Self { common, loaded, signals, about, host_env: std::env::vars_os().collect() })
+        Ok(Self { flags, loaded, signals, about, host_env: std::env::vars_os().collect() })
     }
 
     fn run(&mut self, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
             }
             let plan = self.plan(argv, &env, confined.as_ref(), &judgement)?;
             let (approver, granted) = self.ask(plan, ttl, asked)?;
-            self.loaded = load(self.common)?;
+            self.loaded = load(self.flags)?;
             confined = confinement(&self.loaded)?;
             env = self.environment();
             // The sandbox is started before the last look, so that nothing lies between that and the command.
@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
             }
             let plan = held::of_edit(&self.loaded, &diff, change.targets(), &judgement)?;
             let (approver, granted) = self.ask(plan, ttl, asked)?;
-            self.loaded = load(self.common)?;
+            self.loaded = load(self.flags)?;
             judgement = self.look_again(&action, judgement);
             let change = patch.fit(&self.loaded.workspace.root)?;
             let now = held::of_edit(&self.loaded, &diff, change.targets(), &judgement)?;

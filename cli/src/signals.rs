@@ -1,11 +1,17 @@
 //! Signals as descriptors that can be polled, so that waiting for a person, a hook or a command ends when asked to.
+//!
+//! Handlers and not blocked signals: whatever we execute starts with neither, on every way it can be executed.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::error::Error;
 
@@ -18,47 +24,48 @@ const NOTICE: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGWINCH, Signal::SIGCONT]
 /// The signals of this process, taken from their default actions.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    stop: SignalFd,
-    notice: SignalFd,
+    stop: Caught,
+    notice: Caught,
+}
+
+/// Some signals, in the order in which they were seen.
+#[derive(Debug)]
+struct Caught {
+    ready: UnixStream,
+    delivery: RefCell<SignalDelivery<UnixStream, SignalOnly>>,
+    seen: RefCell<VecDeque<Signal>>,
 }
 
 impl Signals {
-    /// Take the signals over. Call it before any thread is started: a thread inherits what is blocked.
-    ///
-    /// A signal that whoever started us has told us to ignore (`nohup`, a background job) stays ignored.
+    /// Take the signals over. One that whoever started us has told us to ignore (`nohup`, a background job) stays ignored.
     ///
     /// # Errors
     /// [`Error::Internal`] when the kernel has no descriptor left.
     pub(crate) fn take() -> Result<Self, Error> {
         let ignored = ignored();
-        let stop: SigSet = STOP.into_iter().filter(|signal| ignored & bit(*signal) == 0).collect();
-        let notice: SigSet = NOTICE.into_iter().collect();
-        let take = |set: &SigSet| {
-            set.thread_block()?;
-            SignalFd::with_flags(set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-        };
-        let wrong = |errno: Errno| Error::Internal { what: "take over signals".into(), why: errno.to_string() };
-        Ok(Self { stop: take(&stop).map_err(wrong)?, notice: take(&notice).map_err(wrong)? })
+        let stop: Vec<Signal> = STOP.into_iter().filter(|signal| ignored & bit(*signal) == 0).collect();
+        let wrong = |error: io::Error| Error::Internal { what: "take over signals".into(), why: error.to_string() };
+        Ok(Self { stop: Caught::new(&stop).map_err(wrong)?, notice: Caught::new(&NOTICE).map_err(wrong)? })
     }
 
     /// Readable when a signal has asked us to end.
     pub(crate) fn stop_fd(&self) -> BorrowedFd<'_> {
-        self.stop.as_fd()
+        self.stop.ready.as_fd()
     }
 
     /// Readable when a signal has told something.
     pub(crate) fn notice_fd(&self) -> BorrowedFd<'_> {
-        self.notice.as_fd()
+        self.notice.ready.as_fd()
     }
 
     /// The next signal that asked us to end, if there is one.
     pub(crate) fn stopped(&self) -> Option<Signal> {
-        next(&self.stop)
+        self.stop.next()
     }
 
     /// The next signal that told something, if there is one.
     pub(crate) fn noticed(&self) -> Option<Signal> {
-        next(&self.notice)
+        self.notice.next()
     }
 
     /// Fail when a signal has asked us to end.
@@ -73,16 +80,27 @@ impl Signals {
     }
 }
 
-fn next(fd: &SignalFd) -> Option<Signal> {
-    let info = fd.read_signal().ok().flatten()?;
-    i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok())
+impl Caught {
+    fn new(signals: &[Signal]) -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        let ready = read.try_clone()?;
+        let numbers = signals.iter().map(|signal| *signal as i32);
+        let delivery = RefCell::new(SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?);
+        Ok(Self { ready, delivery, seen: RefCell::new(VecDeque::new()) })
+    }
+
+    fn next(&self) -> Option<Signal> {
+        let mut seen = self.seen.borrow_mut();
+        seen.extend(self.delivery.borrow_mut().pending().filter_map(|number| Signal::try_from(number).ok()));
+        seen.pop_front()
+    }
 }
 
 fn bit(signal: Signal) -> u64 {
     1 << (signal as i32 - 1)
 }
 
-/// The signals that are ignored now. A blocked signal is delivered even when it is ignored, so we have to know.
+/// The signals that are ignored now: a handler would take that from them.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -388,6 +388,7 @@ fn an_edit_is_held_with_its_diff_and_covers_the_files_it_was_made_for() {
     let hold = machine.held(&client);
     assert_eq!(hold.plan.diff.as_ref().map(|diff| diff.as_bytes()), Some(PATCH.as_bytes()));
     assert_eq!(machine.read("f"), "one\n");
+    assert!(machine.holdpoint(&["holds"]).out.contains("edit f  (pending"), "the files are named");
     approve(&client, &hold);
     assert_eq!(running.join().expect("it ends").code, 0);
     assert_eq!(machine.read("f"), "two\n");

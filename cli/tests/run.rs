@@ -303,6 +303,19 @@ fn a_command_that_takes_too_long_is_killed_and_that_is_said() {
 }
 
 #[test]
+fn a_command_starts_with_no_signal_blocked_or_ignored() {
+    let machine = Machine::with(OPEN);
+    for profile in ["free", "open"] {
+        let done =
+            machine.holdpoint(&["run", "--profile", profile, "--", "grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"]);
+        assert!(done.out.starts_with("SigBlk:\t0000000000000000\n"), "{profile}: {}", done.out);
+        let ignored =
+            done.out.lines().last().and_then(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
+        assert_eq!(ignored.map(|mask| mask & 0x7fff_ffff), Some(0), "{profile}: {}", done.out);
+    }
+}
+
+#[test]
 fn an_ignored_signal_stays_ignored() {
     let machine = Machine::new();
     let mut command = Command::new("nohup");

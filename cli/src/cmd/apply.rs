@@ -18,8 +18,8 @@ use crate::{report, session};
 pub(super) fn apply(args: &Apply) -> Result<u8, Error> {
     let text = read(&args.patch)?;
     let patch = Patch::parse(&text)?;
-    let code = session::edit(&args.common, &patch, args.wait.hold_timeout)?;
-    if args.common.answer.json {
+    let code = session::edit(&args.flags, &patch, args.wait.hold_timeout)?;
+    if args.flags.answer.json {
         let paths: Vec<String> = patch.paths().iter().map(|path| path.to_string_lossy().into_owned()).collect();
         report::result(&json!({"result": "applied", "exit": code, "paths": paths}))?;
     }

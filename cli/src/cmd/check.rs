@@ -17,7 +17,7 @@ use crate::{exit, session};
 /// # Errors
 /// [`Error::Config`] and its kin: a policy that cannot be read says nothing.
 pub(super) fn check(args: &Check) -> Result<u8, Error> {
-    let loaded = load(&args.common)?;
+    let loaded = load(&args.flags)?;
     let action = session::action(&loaded, &args.argv);
     let judgement = evaluate::evaluate(&loaded.policy, &action, &HookOutcomes::default());
     let about = About { cwd: loaded.workspace.cwd.clone(), ..About::default() };
@@ -32,7 +32,7 @@ pub(super) fn check(args: &Check) -> Result<u8, Error> {
         (None, Verdict::Ask) => exit::WOULD_HOLD,
         (None, Verdict::Allow) => exit::SUCCESS,
     };
-    if args.common.answer.json {
+    if args.flags.answer.json {
         report::result(&json!({
             "verdict": judgement.verdict,
             "exit": code,
@@ -53,7 +53,7 @@ pub(super) fn check(args: &Check) -> Result<u8, Error> {
     out.push('\n');
     for reason in &judgement.reasons {
         let (verdict, text, rule, origin) = (reason.verdict, &reason.text, &reason.rule, &reason.origin);
-        out.push_str(&format!("  {verdict}: {}  [{}, {}]\n", encoded(text), encoded(rule), encoded(origin)));
+        out.push_str(&format!("  {verdict}: {}  ({}, {})\n", encoded(text), encoded(rule), encoded(origin)));
     }
     for hook in hooks {
         out.push_str(&format!("  unless the hook of {} refuses (not run now)\n", encoded(&hook.origin)));

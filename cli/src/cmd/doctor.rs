@@ -30,10 +30,10 @@ struct Finding {
 pub(super) fn doctor(args: &Doctor) -> Result<u8, Error> {
     let probe = probe::probe();
     let mut findings: Vec<Finding> = probe.features.iter().map(of_feature).collect();
-    findings.extend([state(), configuration(&args.common), server()]);
+    findings.extend([state(), configuration(&args.flags), server()]);
     let unfit = findings.iter().any(|finding| finding.needed && !finding.good);
     let code = if unfit { exit::UNENFORCEABLE } else { exit::SUCCESS };
-    if args.common.answer.json {
+    if args.flags.answer.json {
         report::result(
             &json!({"exit": code, "kernel": probe.kernel, "architecture": probe.architecture, "findings": findings}),
         )?;
@@ -86,8 +86,8 @@ fn state() -> Finding {
     }
 }
 
-fn configuration(common: &crate::args::Common) -> Finding {
-    let loaded = match load(common) {
+fn configuration(flags: &crate::args::PolicyFlags) -> Finding {
+    let loaded = match load(flags) {
         Ok(loaded) => loaded,
         Err(error) => return of_error("configuration", &error),
     };

@@ -14,10 +14,10 @@ use crate::report::{self, encoded};
 /// # Errors
 /// [`Error::Config`] and its kin.
 pub(super) fn explain(args: &Explain) -> Result<u8, Error> {
-    let loaded = load(&args.common)?;
+    let loaded = load(&args.flags)?;
     let root = &loaded.workspace.root;
     let read: Vec<String> = loaded.read.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    if args.common.answer.json {
+    if args.flags.answer.json {
         report::result(&json!({
             "workspace": root.to_string_lossy(),
             "files": read,

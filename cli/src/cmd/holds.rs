@@ -7,6 +7,7 @@ use holdpoint_approval_web::state::State;
 use holdpoint_approval_web::text::command_line;
 
 use super::serve::connect;
+use crate::apply::Patch;
 use crate::approver::away;
 use crate::args::Holds;
 use crate::error::Error;
@@ -39,8 +40,10 @@ fn line(hold: &Hold) -> String {
     let what = match hold.plan.kind {
         Kind::Run => command_line(hold.plan.argv.iter()),
         Kind::Edit => {
-            let files: Vec<String> = hold.plan.operands.iter().map(|file| file.path.to_string()).collect();
-            format!("edit {}", files.join(" "))
+            let diff = hold.plan.diff.as_ref().map_or(&[][..], |diff| diff.as_bytes());
+            let paths = Patch::parse(diff).map(|patch| patch.paths()).unwrap_or_default();
+            let names: Vec<String> = paths.iter().map(|path| encoded(&path.to_string_lossy())).collect();
+            format!("edit {}", names.join(" "))
         }
     };
     let state = match &hold.state {

@@ -15,5 +15,5 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
             next: "write: holdpoint run -- CMD ARGS".into(),
         });
     }
-    session::run(&args.common, &args.argv, args.wait.hold_timeout)
+    session::run(&args.flags, &args.argv, args.wait.hold_timeout)
 }
