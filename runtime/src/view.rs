@@ -62,11 +62,11 @@ fn collect_private(directory: &Path, depth: usize, masks: &mut Vec<Masked>) {
     const DEPTH: usize = 4;
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
-        // Not followed: a link's own mode says nothing, and what it points to is judged where it stands.
-        let Ok(found) = entry.metadata() else { continue };
-        if found.is_symlink() {
+        // A link's own mode says nothing, and what it points to is judged where it stands.
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
             continue;
         }
+        let Ok(found) = entry.metadata() else { continue };
         let needed = if found.is_dir() { 0o005 } else { 0o004 };
         let open = found.permissions().mode() & needed == needed;
         if !open && found.uid() == 0 {
