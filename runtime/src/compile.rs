@@ -6,6 +6,7 @@ use crate::{
     guard,
     landlocked::{self, Rights},
     plan::{Access, Kept, Mount, Plan},
+    probe,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
     sys::{
         call::Identity,
@@ -163,7 +164,8 @@ impl Compiler {
                 expect: None,
                 to: MOUNT,
             });
-            self.step(Step::Attributes { mount: MOUNT, set: NOSUID | NOEXEC, recursive: false });
+            // Read-only still lets a device be written, but not its mode changed: the inode is the host's.
+            self.step(Step::Attributes { mount: MOUNT, set: RDONLY | NOSUID | NOEXEC, recursive: false });
             self.attach(&path)?;
         }
         for (path, target) in [
@@ -187,9 +189,9 @@ impl Compiler {
     fn processes(&mut self, plan: &Plan) -> Result<()> {
         self.filesystem(c"proc", &[], NOSUID | NODEV | NOEXEC, MOUNT);
         self.attach(Path::new("/proc"))?;
-        if let Some(pids) = plan.limits.pids {
-            // Bounds the whole namespace, root's processes included (Linux 6.14; the kernel's minimum is 301).
-            self.step(Step::WriteIfPresent {
+        if let Some(pids) = plan.limits.pids.filter(|_| probe::namespace_bounds_processes()) {
+            // Bounds the whole namespace, root's processes included; the kernel's minimum is 301.
+            self.step(Step::Write {
                 root: Root::Slot(ROOT),
                 path: c"proc/sys/kernel/pid_max".into(),
                 text: CString::new(pids.max(301).to_string()).unwrap_or_default(),

@@ -60,8 +60,7 @@ impl Probe {
 /// Looks at this machine, as this user. Takes as long as one sandbox takes to start.
 #[must_use]
 pub fn probe() -> Probe {
-    let kernel =
-        nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let kernel = running();
     let features = vec![
         user_namespaces(),
         mount_api(&kernel),
@@ -160,6 +159,17 @@ fn inotify() -> Feature {
     let advice = "sysctl -w fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512";
     // A small workspace needs few watches: only a kernel without any is unusable.
     feature("inotify", tried.is_err(), present, detail, advice)
+}
+
+/// The running kernel's release.
+fn running() -> String {
+    nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether `kernel.pid_max` written in a new pid namespace bounds that namespace. On an older kernel root would change the
+/// whole host with it.
+pub(crate) fn namespace_bounds_processes() -> bool {
+    release(&running()).is_some_and(|found| found >= PID_MAX)
 }
 
 fn process_limit(kernel: &str) -> Feature {

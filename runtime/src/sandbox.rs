@@ -11,6 +11,7 @@ use crate::{
     landlocked,
     memory::MemoryWatch,
     plan::{Kept, Net, Plan},
+    probe,
     program::{LIFTED, Program},
     reserve::{self, Reservation},
     socket,
@@ -26,6 +27,7 @@ use nix::{
         socket::{Shutdown, shutdown},
         wait::{Id, WaitPidFlag, waitid},
     },
+    unistd::geteuid,
 };
 use std::{
     ffi::OsStr,
@@ -78,6 +80,7 @@ impl Sandbox {
     /// As `start`, with a last change to the program: how tests take one wall away.
     fn start_edited(plan: Plan, edit: impl FnOnce(&mut Program)) -> Result<Self> {
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
+        process_limit(&plan, &mut enforced)?;
         let reserved = reserve_absent(&plan)?;
         let Launched { first, control, resident, guard } = match launch(&plan, &mut enforced, edit) {
             Ok(launched) => launched,
@@ -234,6 +237,24 @@ fn unsupported(source: io::Error) -> Error {
     Error::Unsupported { protection: Protection::Namespaces, needs: format!("{source}; {advice}") }
 }
 
+/// Root is exempt from RLIMIT_NPROC (setrlimit(2)), so only the namespace's own bound limits his processes.
+fn process_limit(plan: &Plan, enforced: &mut Enforced) -> Result<()> {
+    let Some(pids) = plan.limits.pids else { return Ok(()) };
+    let namespace = probe::namespace_bounds_processes();
+    if namespace || !geteuid().is_root() {
+        let how = if namespace { "pid_max of the namespace" } else { "RLIMIT_NPROC of the user in the namespace" };
+        let pids = if namespace { pids.max(301) } else { pids };
+        enforced.holds(Protection::ProcessLimit, format!("{pids} at most ({how})"));
+        return Ok(());
+    }
+    let needs = "root's processes can be limited since Linux 6.14; run as an ordinary user".to_owned();
+    if !plan.allow_missing.contains(&Protection::ProcessLimit) {
+        return Err(Error::Unsupported { protection: Protection::ProcessLimit, needs });
+    }
+    enforced.missing(Protection::ProcessLimit, needs);
+    Ok(())
+}
+
 fn report(plan: &Plan, enforced: &mut Enforced) {
     enforced.holds(Protection::Namespaces, "user, mount, pid, network, ipc, uts, cgroup");
     let Net::None = plan.net;
@@ -250,12 +271,6 @@ fn report(plan: &Plan, enforced: &mut Enforced) {
         Protection::Seccomp,
         "namespaces, mounts, keyrings, io_uring, terminal input and kernel surface refused",
     );
-    if let Some(pids) = plan.limits.pids {
-        enforced.holds(
-            Protection::ProcessLimit,
-            format!("{} at most (pid_max of the namespace, RLIMIT_NPROC)", pids.max(301)),
-        );
-    }
     if let Some(memory) = plan.limits.memory {
         enforced.holds(
             Protection::MemoryLimit,

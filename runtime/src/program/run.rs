@@ -27,9 +27,6 @@ pub(crate) fn interpret(program: &mut Program) -> ! {
 fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
     match step {
         Step::Write { root, path, text } => call::write_file(base(*root, slots), path, text.as_bytes()),
-        Step::WriteIfPresent { root, path, text } => {
-            optional(call::write_file(base(*root, slots), path, text.as_bytes()))
-        }
         Step::LoopbackUp => call::loopback_up(),
         Step::Hostname(name) => call::set_hostname(name),
         Step::SessionKeyring => call::new_session_keyring(),
@@ -101,13 +98,6 @@ fn descriptor(descriptor: Descriptor, slots: &[RawFd; SLOTS]) -> RawFd {
     match descriptor {
         Descriptor::Known(fd) => fd,
         Descriptor::Slot(slot) => slots[slot],
-    }
-}
-
-fn optional(result: Result<()>) -> Result<()> {
-    match result {
-        Err(libc::ENOENT | libc::EACCES | libc::EPERM) => Ok(()),
-        other => other,
     }
 }
 

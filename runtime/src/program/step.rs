@@ -29,12 +29,6 @@ pub(crate) enum Step {
         path: CString,
         text: CString,
     },
-    /// As `Write`, but a kernel that has no such knob is no failure.
-    WriteIfPresent {
-        root: Root,
-        path: CString,
-        text: CString,
-    },
     LoopbackUp,
     Hostname(CString),
     SessionKeyring,
@@ -176,7 +170,7 @@ impl fmt::Debug for Program {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Write { path, .. } | Self::WriteIfPresent { path, .. } => write!(f, "write {}", show(path)),
+            Self::Write { path, .. } => write!(f, "write {}", show(path)),
             Self::LoopbackUp => f.write_str("bring the loopback interface of the empty network up"),
             Self::Hostname(_) => f.write_str("set the host name"),
             Self::SessionKeyring => f.write_str("join a fresh session keyring"),

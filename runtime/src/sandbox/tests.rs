@@ -147,3 +147,25 @@ fn each_step_can_fail_and_leaves_nothing_behind() {
         assert_eq!(left, [".env"], "step {index} left something in the workspace");
     }
 }
+
+#[test]
+fn the_mode_of_a_device_of_the_host_cannot_be_changed() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    // Only the owner may, which the caller is only as root; touching the node without a change shows the refusal.
+    let change = "chmod $(stat -c %a /dev/full) /dev/full";
+    let mut devices = false;
+    let read_only = move |step: &Step| match step {
+        Step::CloneMount { source, .. } => {
+            devices = source.as_bytes() == b"/dev/full";
+            false
+        }
+        Step::Attributes { .. } => std::mem::take(&mut devices),
+        _ => false,
+    };
+    let read_only = std::cell::RefCell::new(read_only);
+    let without = succeeds_without(&builder, |step| (read_only.borrow_mut())(step), change);
+    assert_eq!(without, geteuid().is_root());
+    assert!(!run_script(&builder.start().unwrap(), change));
+    assert!(run_script(&builder.start().unwrap(), "echo x > /dev/null"), "a device can still be written");
+}
