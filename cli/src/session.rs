@@ -93,9 +93,12 @@ impl<'a> Session<'a> {
     fn run(&mut self, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
         let action = action(&self.loaded, argv);
         let event = |kind| Event::command(kind, argv, &self.about);
+        let mut judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;
+        if judgement.verdict == Verdict::Deny {
+            return Err(denied(&judgement));
+        }
         let mut confined = confinement(&self.loaded)?;
         let mut env = self.environment();
-        let mut judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;
         let mut program = argv[0].clone();
         let mut asked: Option<(Approver, Granted)> = None;
         // A person's approval covers one plan; when the world has changed meanwhile, the person is asked again.
