@@ -72,7 +72,10 @@ impl Prepared {
 
 fn inside(sandbox: Sandbox, execution: &Execution<'_>) -> Result<Process, Error> {
     let mut command = sandbox.command(&execution.program);
-    command.args(&execution.argv[1..]).envs(execution.env.iter().map(|(name, value)| (name, value)));
+    command
+        .arg0(&execution.argv[0])
+        .args(&execution.argv[1..])
+        .envs(execution.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(execution.cwd);
     if terminal::interactive() {
         let (rows, columns) = terminal::size();
@@ -88,7 +91,7 @@ fn inside(sandbox: Sandbox, execution: &Execution<'_>) -> Result<Process, Error>
 
 fn bare(execution: &Execution<'_>) -> Result<Process, Error> {
     let mut command = process::Command::new(&execution.program);
-    command.args(&execution.argv[1..]).current_dir(execution.cwd);
+    command.arg0(&execution.argv[0]).args(&execution.argv[1..]).current_dir(execution.cwd);
     command.env_clear().envs(execution.env.iter().map(|(name, value)| (name, value)));
     // On a terminal the command shares our group, so that the keys for interrupt and suspend reach it.
     let group = !io::stdin().is_terminal();

@@ -30,6 +30,7 @@ use std::{
 pub struct Command<'sandbox> {
     sandbox: &'sandbox Sandbox,
     program: OsString,
+    name: Option<OsString>,
     arguments: Vec<OsString>,
     environment: BTreeMap<OsString, OsString>,
     directory: Option<PathBuf>,
@@ -54,12 +55,19 @@ impl<'sandbox> Command<'sandbox> {
         Self {
             sandbox,
             program: program.to_owned(),
+            name: None,
             arguments: Vec::new(),
             environment: BTreeMap::new(),
             directory: None,
             streams: [None, None, None],
             terminal: None,
         }
+    }
+
+    /// Sets what the program sees as its own name (`argv[0]`); the program as given by default.
+    pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.name = Some(name.as_ref().to_owned());
+        self
     }
 
     /// Adds one argument.
@@ -226,7 +234,10 @@ impl<'sandbox> Command<'sandbox> {
         }
         let directory = self.working_directory();
         let variables = self.environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("=")));
-        let strings = [directory.into_os_string()].into_iter().chain(programs).chain([self.program.clone()]);
+        let strings = [directory.into_os_string()]
+            .into_iter()
+            .chain(programs)
+            .chain([self.name.clone().unwrap_or_else(|| self.program.clone())]);
         for string in strings.chain(self.arguments.iter().cloned()).chain(variables) {
             if string.as_bytes().contains(&0) {
                 return Err(self.invalid("has a NUL byte in its program, directory, arguments or environment"));

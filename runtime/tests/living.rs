@@ -109,6 +109,14 @@ impl OddBytes for std::ffi::OsString {
 }
 
 #[test]
+fn a_program_can_be_given_another_name() {
+    let (_workspace, sandbox) = sandbox();
+    let output =
+        sandbox.command("/bin/sh").arg0("-name").args(["-c", "tr '\\0' ' ' < /proc/$$/cmdline"]).output().unwrap();
+    assert!(output.stdout.starts_with(b"-name -c"), "{output:?}");
+}
+
+#[test]
 fn a_megabyte_of_arguments_arrives() {
     let (_workspace, sandbox) = sandbox();
     let many: Vec<String> = (0..10_000).map(|number| format!("{number:0100}")).collect();
