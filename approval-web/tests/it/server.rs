@@ -246,13 +246,11 @@ fn a_killed_runner_cancels_what_waits_and_what_ran_is_unknown() {
         let client = connect(dir.path());
         let ended = client.wait(&waits, LONG).unwrap();
         assert_eq!(ended.state.name(), "cancelled");
-        let ran = loop {
-            let hold = client.get(&runs).unwrap();
-            if hold.state.is_closed() {
-                break hold;
-            }
+        let looks = std::iter::repeat_with(|| {
             std::thread::sleep(Duration::from_millis(20));
-        };
+            client.get(&runs).unwrap()
+        });
+        let ran = looks.take(1000).find(|hold| hold.state.is_closed()).expect("it stayed released");
         assert_eq!(ran.state, State::Unknown { by: "dana".into() });
         assert!(matches!(client.release(&runs, plan().digest()), Err(Error::Refused { .. })), "run again");
         drop(server);
