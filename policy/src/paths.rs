@@ -5,14 +5,16 @@ use std::path::{Component, Path, PathBuf};
 
 /// Names in a writable workspace that stay read-only, whether or not they exist yet, relative to its root and to every
 /// repository nested in it.
-pub const PROTECTED_NAMES: [&str; 17] = [
+pub const PROTECTED_NAMES: [&str; 20] = [
     ".git/hooks",
     ".git/config",
     ".git/config.worktree",
+    ".git/commondir",
     ".holdpoint",
     "AGENTS.md",
     "AGENTS.override.md",
     "CLAUDE.md",
+    ".agents",
     ".claude",
     ".codex",
     ".cursor",
@@ -21,6 +23,7 @@ pub const PROTECTED_NAMES: [&str; 17] = [
     ".idea",
     ".zed",
     ".devcontainer",
+    ".devcontainer.json",
     ".envrc",
     ".mcp.json",
 ];
@@ -235,7 +238,7 @@ pub(crate) fn lexical(path: &Path) -> PathBuf {
     clean
 }
 
-/// The protected name at or above a path of the workspace, at its root or in a nested repository.
+/// The protected name at or above a path that an edit wants to change, at the root of the workspace or in a nested repository.
 pub fn protected(path: &Path) -> Option<&'static str> {
     let path = lexical(path);
     let names: Vec<String> = path
@@ -245,10 +248,12 @@ pub fn protected(path: &Path) -> Option<&'static str> {
             _ => None,
         })
         .collect();
-    PROTECTED_NAMES.into_iter().find(|protected| {
+    let named = PROTECTED_NAMES.into_iter().find(|protected| {
         let wanted: Vec<String> = protected.to_lowercase().split('/').map(str::to_owned).collect();
         names.windows(wanted.len()).any(|window| window == wanted)
-    })
+    });
+    // A command works in the git directory through git; an edit has no business in it at all.
+    named.or_else(|| names.iter().any(|name| name == ".git").then_some(".git"))
 }
 
 #[cfg(test)]
@@ -312,7 +317,7 @@ mod tests {
         assert_eq!(protected(Path::new(".git/hooks/pre-commit")), Some(".git/hooks"));
         assert_eq!(protected(Path::new("vendor/lib/.git/config")), Some(".git/config"));
         assert_eq!(protected(Path::new("docs/../agents.MD")), Some("AGENTS.md"));
-        assert_eq!(protected(Path::new(".git/objects/ab")), None);
+        assert_eq!(protected(Path::new(".git/objects/ab")), Some(".git"));
         assert_eq!(protected(Path::new("src/AGENTS.md.rs")), None);
     }
 

@@ -43,7 +43,7 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
     list("cannot execute", &policy.exec_deny);
     if matches!(policy.sandbox.value, SandboxMode::WorkspaceWrite | SandboxMode::WorkspaceWriteAndNet) {
         let own: String = policy.protect.iter().map(|path| format!(", {}", path.value)).collect();
-        let names = format!("{}, {}, {}", PROTECTED_NAMES[0], PROTECTED_NAMES[1], PROTECTED_NAMES[3]);
+        let names = format!("{}, {}, {}", PROTECTED_NAMES[0], PROTECTED_NAMES[1], PROTECTED_NAMES[4]);
         let more = PROTECTED_NAMES.len() - 3;
         lines.push(format!("cannot change {names} and {more} more protected names{}", visible(&own)));
     }
