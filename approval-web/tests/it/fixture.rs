@@ -15,10 +15,10 @@ pub(crate) fn plan() -> HoldPlan {
     HoldPlan {
         kind: Kind::Run,
         argv: vec!["sh".into(), "run.sh".into(), "two words".into()],
-        cwd: "/work".into(),
+        cwd: "/srv/app".into(),
         cwd_id: FileId { dev: 1, ino: 2 },
         executable: Some(file("/usr/bin/sh")),
-        operands: vec![file("/work/run.sh")],
+        operands: vec![file("/srv/app/run.sh")],
         env: vec![EnvRef { name: "PATH".into(), sha256: Digest::of(b"/usr/bin") }],
         stdin: Stdin::Null,
         profile: "default".into(),
