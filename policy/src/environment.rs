@@ -110,12 +110,16 @@ fn holds_password(value: &OsStr) -> bool {
     })
 }
 
+/// How a profile's `model` reaches the agent.
+const MODEL: &str = "HOLDPOINT_MODEL";
+
 fn glob(pattern: &str) -> Option<GlobMatcher> {
     GlobBuilder::new(pattern).build().ok().map(|glob| glob.compile_matcher())
 }
 
 impl Policy {
-    /// The environment a command gets out of `vars`: what passes by name, then what is set.
+    /// The environment a command gets out of `vars`: what passes by name, then what is set. The profile's `model` is carried
+    /// as `HOLDPOINT_MODEL`.
     ///
     /// A name passes when `env.inherit` names it or has a glob for it. Through a glob, nothing passes that looks like a secret
     /// or steers a program loader; such a variable must be named exactly.
@@ -154,6 +158,8 @@ impl Policy {
         let mut kept: Vec<(OsString, OsString)> = vars
             .filter(|(name, value)| !self.env_set.contains_key(&*name.to_string_lossy()) && passes(name, value))
             .collect();
+        let model = self.model.iter().filter(|_| !self.env_set.contains_key(MODEL));
+        kept.extend(model.map(|model| (MODEL.into(), OsString::from(&model.value))));
         kept.extend(self.env_set.iter().map(|(name, value)| (name.into(), OsString::from(&value.value))));
         kept
     }
@@ -162,6 +168,16 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_model_is_carried_to_the_agent() {
+        use crate::config::{Config, Origin};
+        use crate::layer::{Flags, Layer, LayerKind, compile};
+        let text = "[profile.default]\nmodel = \"gpt-5.5\"\n";
+        let config = Config::parse(text, &Origin::file("c.toml")).unwrap();
+        let policy = compile(&[Layer::new(LayerKind::User, config)], None, &Flags::default()).unwrap();
+        assert_eq!(policy.environment(std::iter::empty()), [("HOLDPOINT_MODEL".into(), "gpt-5.5".into())]);
+    }
 
     #[test]
     fn secrets_are_known_by_their_names() {
