@@ -414,3 +414,50 @@ fn a_machine_without_a_place_for_state_asks_nobody_and_runs_nothing() {
     assert_eq!(done.code, 78, "{}", done.err);
     assert!(machine.names().is_empty());
 }
+
+/// Tries everything by which a program could find the page, the socket or the store, and prints what answered.
+const REACH: &str = r#"
+import os, socket, sys
+port, state = int(sys.argv[1]), sys.argv[2]
+for family, address in [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET, "127.1.2.3"),
+                        (socket.AF_INET6, "::1"), (socket.AF_INET6, "::ffff:127.0.0.1")]:
+    try:
+        with socket.socket(family) as tried:
+            tried.settimeout(2)
+            tried.connect((address, port))
+            print("REACHED", address)
+    except OSError: pass
+for base in (state, "/proc/self/root" + state, "/proc/1/root" + state):
+    try:
+        with socket.socket(socket.AF_UNIX) as tried:
+            tried.connect(base + "/server.sock")
+            print("REACHED socket", base)
+    except OSError: pass
+    try: print("REACHED directory", base, os.listdir(base))
+    except OSError: pass
+"#;
+
+#[test]
+fn nothing_inside_a_sandbox_reaches_the_page_or_its_state() {
+    let machine = Machine::with("[profile.default]\napproval_policy = \"full-auto\"\n");
+    let _server = machine.serve();
+    let url = machine.client().url().to_owned();
+    let port =
+        url.split(':').nth(2).and_then(|rest| rest.split('/').next()).expect("the address has a port").to_owned();
+    let state = machine.state().to_str().expect("a plain path").to_owned();
+    machine.file("reach.py", REACH);
+    let arguments = ["/usr/bin/python3", "reach.py", &port, &state];
+    let outside =
+        std::process::Command::new(arguments[0]).args(&arguments[1..]).current_dir(machine.workspace()).output();
+    let outside = String::from_utf8(outside.expect("python runs").stdout).expect("plain text");
+    for way in ["REACHED 127.0.0.1", "REACHED socket", "REACHED directory"] {
+        assert!(outside.contains(way), "without a sandbox {way} must work: {outside}");
+    }
+    for mode in ["read-only", "workspace-write"] {
+        let mut command = vec!["run", "--sandbox", mode, "--"];
+        command.extend(arguments);
+        let inside = machine.holdpoint(&command);
+        assert_eq!((inside.code, inside.out.as_str()), (0, ""), "{mode}: {}", inside.err);
+    }
+    assert_eq!(machine.holdpoint(&["run", "--sandbox", "workspace-write-and-net", "--", "true"]).code, 69);
+}
