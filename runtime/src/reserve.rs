@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mknodat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 const STICKY: u32 = 0o1000;
 const SPECIAL_OR_WRITE: u32 = 0o7222;
@@ -31,6 +31,9 @@ pub(crate) struct Reservation {
     /// The directory, with a shared lock on it.
     directory: File,
     names: Vec<CString>,
+    /// One that is a socket: the others are links to it, because a file system takes far longer to find a free inode than
+    /// to write a name.
+    socket: Option<CString>,
 }
 
 impl Reservation {
@@ -83,7 +86,7 @@ pub(crate) fn reserve<'a>(
 
 /// Removes what no other run holds.
 pub(crate) fn release(held: Vec<Reservation>) {
-    for Reservation { directory, names } in held {
+    for Reservation { directory, names, .. } in held {
         if directory.try_lock().is_err() {
             continue;
         }
@@ -116,13 +119,14 @@ fn reserve_one<'a>(
     let place = match places.get(parent) {
         Some(place) => *place,
         None => {
-            held.push(Reservation { directory: locked(path, parent)?, names: Vec::new() });
+            held.push(Reservation { directory: locked(path, parent)?, names: Vec::new(), socket: None });
             places.insert(parent, held.len() - 1);
             held.len() - 1
         }
     };
-    let Reservation { directory, names } = &mut held[place];
-    match create(directory, &name, content) {
+    let Reservation { directory, names, socket } = &mut held[place];
+    match create(directory, &name, content, socket.as_ref()) {
+        Ok(()) if content.is_none() => drop(socket.get_or_insert_with(|| name.clone())),
         Ok(()) => {}
         Err(Errno::EEXIST) => {
             let there = fstatat(&*directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(fail)?;
@@ -154,9 +158,18 @@ fn locked(path: &Path, directory: &Path) -> Result<File, ReserveError> {
 }
 
 /// Makes what holds the name, with the mark from its first moment.
-fn create(directory: &File, name: &CString, content: Option<&str>) -> Result<(), Errno> {
+fn create(directory: &File, name: &CString, content: Option<&str>, socket: Option<&CString>) -> Result<(), Errno> {
     let mark = Mode::from_bits_retain(MARK);
-    let Some(content) = content else { return mknodat(directory, name.as_c_str(), SFlag::S_IFSOCK, mark, 0) };
+    let Some(content) = content else {
+        let linked =
+            socket.map(|first| linkat(directory, first.as_c_str(), directory, name.as_c_str(), AtFlags::empty()));
+        return match linked {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Errno::EEXIST)) => Err(Errno::EEXIST),
+            // The first of all, or a file system without hard links.
+            None | Some(Err(_)) => mknodat(directory, name.as_c_str(), SFlag::S_IFSOCK, mark, 0),
+        };
+    };
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut made = File::from(openat(directory, name.as_c_str(), flags, mark)?);
     // git must be able to read it whatever the umask.
