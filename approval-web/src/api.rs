@@ -143,6 +143,9 @@ impl Problem {
     }
 }
 
+/// What a server answers that is about to go: as good as no answer.
+pub(crate) const STOPPING: &str = "stopping";
+
 /// The status and the wire form of a failure.
 pub(crate) fn problem(error: &Error) -> (StatusCode, Problem) {
     let (status, code, state) = match error {
@@ -152,6 +155,7 @@ pub(crate) fn problem(error: &Error) -> (StatusCode, Problem) {
         Error::Changed { .. } => (StatusCode::PRECONDITION_FAILED, "changed", None),
         Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", None),
         Error::Store { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store", None),
+        Error::ServerAway { .. } => (StatusCode::SERVICE_UNAVAILABLE, STOPPING, None),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
     };
     (status, Problem { code: code.to_owned(), error: error.to_string(), state })

@@ -20,7 +20,8 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use crate::api::{
-    CancelHold, CreateHold, DecideHold, FinishHold, PROTOCOL, PairingLink, Problem, ReleaseHold, ServerInfo, Word,
+    CancelHold, CreateHold, DecideHold, FinishHold, PROTOCOL, PairingLink, Problem, ReleaseHold, STOPPING, ServerInfo,
+    Word,
 };
 use crate::error::Error;
 use crate::hold::random_word;
@@ -270,6 +271,7 @@ impl Client {
             return serde_json::from_slice(&bytes).map_err(|e| Failed::Foreign(format!("its answer is not ours: {e}")));
         }
         Err(match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) if problem.code == STOPPING => Failed::Broken(problem.error),
             Ok(problem) => Failed::Answered(problem),
             Err(_) => Failed::Answered(Problem::new("status", format!("status {status}"))),
         })

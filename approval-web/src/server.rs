@@ -71,9 +71,13 @@ impl App {
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let app = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&app))
-            .await
-            .unwrap_or_else(|e| Err(Error::Protocol { why: format!("the server failed inside: {e}") }))
+        tokio::task::spawn_blocking(move || work(&app)).await.unwrap_or_else(|error| {
+            Err(match error.is_cancelled() {
+                // A runtime that shuts down drops what has not begun.
+                true => Error::ServerAway { why: "it is stopping".into() },
+                false => Error::Protocol { why: format!("the server failed inside: {error}") },
+            })
+        })
     }
 
     /// Returns when the server stops.
