@@ -157,7 +157,7 @@ fn limits_bound_processes_and_descriptors() {
     let sandbox =
         Sandbox::builder().system().workspace(workspace.path(), Access::ReadWrite).limits(limits).start().unwrap();
     assert_eq!(shell(&sandbox, "ulimit -n").1, "64");
-    let bomb = "import os,time\nn=0\ntry:\n  while n<900:\n    if os.fork()==0: time.sleep(9); os._exit(0)\n    n+=1\nexcept OSError: pass\nprint(n<320)";
+    let bomb = "import os,time\nn=0\ntry:\n  while n<900:\n    if os.fork()==0: time.sleep(3); os._exit(0)\n    n+=1\nexcept OSError: pass\nprint(n<320)";
     assert_eq!(sandbox.command("python3").args(["-c", bomb]).output().unwrap().stdout, b"True\n");
     let hog = sandbox.command("python3").args(["-c", "b'x' * (512 << 20)"]).output().unwrap();
     assert!(!hog.status.success());

@@ -22,7 +22,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
     requirements::ensure(requirements::BUILD)?;
     let mut checks = vec![
         ("format", cargo(&["fmt", "--all", "--check"])),
-        ("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])),
+        ("lints", cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"])),
         ("tidy", tidy::main(&tidy::Options {})),
         ("generated files", codegen::main(&codegen::Options::check())),
         ("documentation", documentation()),
@@ -53,7 +53,11 @@ fn cargo(arguments: &[&str]) -> Result<bool> {
 }
 
 fn documentation() -> Result<bool> {
-    shown(tree::cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))
+    shown(
+        tree::cargo()
+            .args(["doc", "--workspace", "--no-deps", "--all-features", "--quiet"])
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+    )
 }
 
 fn shown(command: &mut Command) -> Result<bool> {

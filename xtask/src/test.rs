@@ -66,6 +66,7 @@ fn crates() -> Result<Tally> {
             "nextest",
             "run",
             "--workspace",
+            "--all-features",
             "--no-fail-fast",
             "--status-level",
             "fail",
@@ -74,10 +75,11 @@ fn crates() -> Result<Tally> {
         ]);
         let outcome = process::tee(&mut nextest)?;
         sum += Tally::of(&outcome.text()).ended(outcome.code);
-        let outcome = process::tee(tree::cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"]))?;
+        let outcome =
+            process::tee(tree::cargo().args(["test", "--workspace", "--all-features", "--doc", "--no-fail-fast"]))?;
         sum += Tally::of(&outcome.text()).ended(outcome.code);
     } else {
-        let outcome = process::tee(tree::cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
+        let outcome = process::tee(tree::cargo().args(["test", "--workspace", "--all-features", "--no-fail-fast"]))?;
         sum += Tally::of(&outcome.text()).ended(outcome.code);
     }
     Ok(sum)
