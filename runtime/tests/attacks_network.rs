@@ -1,0 +1,157 @@
+//! Ways to reach something that listens outside: over IP, over sockets with a path or an abstract name, through a FIFO. Each
+//! is shown to arrive without a sandbox, and not to arrive from inside one. What listens is what tells.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
+
+mod arena;
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use arena::Arena;
+
+/// Python that tries one way after the other; each line is a socket and what to do with it.
+const HELPERS: &str = "import os, socket, sys\n\
+    def tried(attack):\n    try: attack()\n    except OSError as error: print('refused', error)\n\
+    def connected(family, address, kind=socket.SOCK_STREAM, protocol=0):\n    \
+        with socket.socket(family, kind, protocol) as s:\n        s.settimeout(3); s.connect(address); s.send(b'HIT')\n";
+
+/// Runs Python lines bare and in a sandbox, in two arenas that `listen` prepares; `hit` asks what listens.
+#[track_caller]
+fn reaches_nothing<L>(lines: &str, listen: impl Fn(&Arena) -> (L, String), hit: impl Fn(&L) -> bool) {
+    for sandboxed in [false, true] {
+        let arena = Arena::new();
+        let (listening, arguments) = listen(&arena);
+        arena::write(&arena.path("attack.py"), &format!("{HELPERS}{lines}"));
+        let script = format!("/usr/bin/python3 attack.py {arguments}");
+        let output = match sandboxed {
+            true => arena.inside(&arena.start(), &script),
+            false => arena.bare(&script),
+        };
+        assert_eq!(hit(&listening), !sandboxed, "sandboxed: {sandboxed}, {lines}\n{output}");
+    }
+}
+
+/// Whether something arrived; what is on its way over loopback gets a moment.
+fn eventually(mut arrived: impl FnMut() -> bool) -> bool {
+    (0..20).any(|_| {
+        let now = arrived();
+        if !now {
+            thread::sleep(Duration::from_millis(10));
+        }
+        now
+    })
+}
+
+fn tcp(address: &'static str) -> impl Fn(&Arena) -> (TcpListener, String) {
+    move |_| {
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port.to_string())
+    }
+}
+
+#[test]
+fn tcp_on_this_machine() {
+    let hit = |listener: &TcpListener| eventually(|| listener.accept().is_ok());
+    for address in ["127.0.0.1", "0.0.0.0", "localhost"] {
+        let lines = format!("tried(lambda: connected(socket.AF_INET, ('{address}', int(sys.argv[1]))))");
+        reaches_nothing(&lines, tcp("127.0.0.1"), hit);
+    }
+    let six = "tried(lambda: connected(socket.AF_INET6, ('::1', int(sys.argv[1]))))";
+    reaches_nothing(six, tcp("::1"), hit);
+    let multipath = "tried(lambda: connected(socket.AF_INET, ('127.0.0.1', int(sys.argv[1])), protocol=262))";
+    reaches_nothing(multipath, tcp("127.0.0.1"), hit);
+    let fast_open = "s = socket.socket()\ntried(lambda: s.sendto(b'HIT', 0x20000000, ('127.0.0.1', int(sys.argv[1]))))";
+    reaches_nothing(fast_open, tcp("127.0.0.1"), hit);
+}
+
+#[test]
+fn datagrams_on_this_machine() {
+    let listen = |_: &Arena| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        (socket, port.to_string())
+    };
+    let hit = |socket: &UdpSocket| eventually(|| socket.recv(&mut [0; 16]).is_ok());
+    for send in ["s.sendto(b'HIT', to)", "s.sendmsg([b'HIT'], [], 0, to)", "(s.connect(to), s.send(b'HIT'))"] {
+        let lines = format!(
+            "s = socket.socket(type=socket.SOCK_DGRAM); to = ('127.0.0.1', int(sys.argv[1]))\ntried(lambda: {send})"
+        );
+        reaches_nothing(&lines, listen, hit);
+    }
+}
+
+#[test]
+fn sockets_with_a_path() {
+    let listen = |arena: &Arena| {
+        let path = arena.outside.join("agent.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        (listener, path.display().to_string())
+    };
+    let hit = |listener: &UnixListener| eventually(|| listener.accept().is_ok());
+    for path in
+        ["sys.argv[1]", "'link-outside/agent.sock'", "'/proc/self/root' + sys.argv[1]", "'../../outside/agent.sock'"]
+    {
+        let lines = format!("tried(lambda: connected(socket.AF_UNIX, {path}))");
+        reaches_nothing(&lines, listen, hit);
+    }
+    let datagram = |arena: &Arena| {
+        let path = arena.outside.join("log.sock");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (socket, path.display().to_string())
+    };
+    let lines = "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ntried(lambda: s.sendto(b'HIT', sys.argv[1]))";
+    reaches_nothing(lines, datagram, |socket| eventually(|| socket.recv(&mut [0; 16]).is_ok()));
+}
+
+#[test]
+fn sockets_with_an_abstract_name() {
+    let listen = |arena: &Arena| {
+        // Unique, as the arena's directory is.
+        let name = arena.outside.display().to_string();
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let listener = UnixListener::bind_addr(&address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        (listener, name)
+    };
+    let lines = "tried(lambda: connected(socket.AF_UNIX, '\\0' + sys.argv[1]))";
+    reaches_nothing(lines, listen, |listener| eventually(|| listener.accept().is_ok()));
+}
+
+#[test]
+fn a_fifo_that_somebody_reads_commands_from() {
+    let listen = |arena: &Arena| {
+        let path = arena.outside.join("commands");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        (reader, path.display().to_string())
+    };
+    let lines = "tried(lambda: os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK), b'HIT'))";
+    let hit = |reader: &std::fs::File| eventually(|| (&*reader).read(&mut [0; 16]).is_ok_and(|length| length > 0));
+    reaches_nothing(lines, listen, hit);
+}
+
+#[test]
+fn what_a_command_serves_itself_it_can_reach() {
+    let arena = Arena::new();
+    let lines = "s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n\
+        connected(socket.AF_INET, s.getsockname()); print(s.accept()[0].recv(3))\n\
+        u = socket.socket(socket.AF_UNIX); u.bind('own.sock'); u.listen(); connected(socket.AF_UNIX, 'own.sock'); print('OWN')";
+    arena::write(&arena.path("attack.py"), &format!("{HELPERS}{lines}"));
+    let output = arena.inside(&arena.start(), "/usr/bin/python3 attack.py");
+    assert!(output.contains("b'HIT'") && output.contains("OWN"), "{output}");
+    assert!(Path::new(&arena.path("own.sock")).exists());
+}
