@@ -145,7 +145,9 @@ impl Policy {
             .filter(|name| name.origin != BUILT_IN || !name.value.contains('*'))
             .map(|name| name.value.as_str())
             .collect();
-        let globs: Vec<GlobMatcher> = self.env_inherit.iter().filter_map(|name| glob(&name.value)).collect();
+        // A plain name is compared as it is: compiling a pattern takes longer than everything else here.
+        let patterns = self.env_inherit.iter().filter(|name| name.value.contains(['*', '?', '[', '{', '\\']));
+        let globs: Vec<GlobMatcher> = patterns.filter_map(|name| glob(&name.value)).collect();
         let passes = |name: &OsStr, value: &OsStr| {
             // A name that is not UTF-8 is on nobody's list.
             let Some(name) = name.to_str() else { return false };
