@@ -15,13 +15,22 @@ pub(crate) fn sweep(arguments: &Arguments) -> ! {
     let (mut directory, mut alone) = (FIRST_RESERVED - 1, false);
     for argument in (1..arguments.len()).filter_map(|index| arguments.get(index)) {
         if argument == NEXT_DIRECTORY.to_bytes() {
+            unlock(directory);
             directory += 1;
             alone = syscall::lock_alone(directory);
         } else if alone && syscall::is_reservation(directory, argument.as_ptr()) {
             syscall::remove(directory, argument.as_ptr());
         }
     }
+    unlock(directory);
     // The owner waits for this; whatever else is open here takes its time.
     syscall::close(CONTROL);
     syscall::exit(0)
+}
+
+/// Lets the next run have the directory now: at the exit the lock would go after the watch, which takes milliseconds.
+fn unlock(directory: i32) {
+    if directory >= FIRST_RESERVED {
+        syscall::close(directory);
+    }
 }
