@@ -12,6 +12,10 @@ use std::{collections::BTreeMap, env, error::Error, fs, path::Path, process::Com
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // The filters are made of this machine's system call numbers.
+    if env::var("CARGO_CFG_TARGET_ARCH")? != env::consts::ARCH {
+        return Err("holdpoint-runtime is built on the architecture it runs on; build it there, not across".into());
+    }
     let out = env::var("OUT_DIR")?;
     let out = Path::new(&out);
     println!("cargo::rerun-if-changed=build");
