@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::exit;
 use crate::process::Process;
 use crate::relay::Relay;
+use crate::report;
 use crate::signals::Signals;
 
 /// How long a command may take to end by itself after we were told to end.
@@ -54,6 +55,9 @@ pub(crate) fn attend(mut process: Process, signals: &Signals, limit: Option<Dura
         }
         ended
     });
+    if process.killed_for_memory() > 0 {
+        report::say("killed: what runs inside held more memory than `limits.memory` allows");
+    }
     process.end();
     ended
 }

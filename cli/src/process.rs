@@ -122,6 +122,14 @@ pub(crate) enum Process {
 }
 
 impl Process {
+    /// How many processes the sandbox has killed for the memory they held.
+    pub(crate) fn killed_for_memory(&self) -> u32 {
+        match self {
+            Self::Inside { sandbox, .. } => sandbox.killed_for_memory(),
+            Self::Bare { .. } => 0,
+        }
+    }
+
     /// The master side of the command's own terminal, if it has one.
     pub(crate) fn take_terminal(&mut self) -> Option<File> {
         match self {

@@ -409,3 +409,12 @@ fn many_runs_at_once_do_not_disturb_each_other() {
     std::thread::sleep(Duration::from_millis(50));
     assert!(machine.names().is_empty(), "nothing is left on the host: {:?}", machine.names());
 }
+
+#[test]
+fn what_holds_too_much_memory_is_killed_and_that_is_said() {
+    let machine = Machine::with("[profile.default]\napproval_policy = \"full-auto\"\nlimits.memory = \"128MiB\"\n");
+    let hog = "import time\nheld = b'x' * (512 << 20)\ntime.sleep(60)";
+    let done = machine.holdpoint(&["run", "--", "/usr/bin/python3", "-c", hog]);
+    assert_eq!(done.code, 128 + 9, "{}", done.err);
+    assert!(done.err.contains("limits.memory"), "{}", done.err);
+}

@@ -9,7 +9,11 @@ use nix::{
 };
 use std::{
     fs, io,
-    sync::mpsc::{self, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -20,6 +24,7 @@ const EVERY: Duration = Duration::from_millis(40);
 /// Watches one sandbox until dropped.
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
+    killed: Arc<AtomicU32>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,14 +35,23 @@ impl MemoryWatch {
         let (stop, stopped) = mpsc::channel();
         let page =
             sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|page| u64::try_from(page).ok()).unwrap_or(4096);
+        let killed = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&killed);
         let watch = move || {
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                enforce(first, limit / page);
+                if enforce(first, limit / page) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
             }
         };
         let thread =
             thread::Builder::new().name("memory".into()).spawn(watch).map_err(Error::io("start the memory watch"))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { killed, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// How many processes were killed so far.
+    pub(crate) fn killed(&self) -> u32 {
+        self.killed.load(Ordering::Relaxed)
     }
 }
 
@@ -50,15 +64,15 @@ impl Drop for MemoryWatch {
     }
 }
 
-fn enforce(first: i32, limit: u64) {
+/// Whether a process was killed because all together hold more than `limit` pages.
+fn enforce(first: i32, limit: u64) -> bool {
     let mut held: Vec<(u64, i32)> = descendants(first).into_iter().map(|pid| (own_pages(pid), pid)).collect();
     let total: u64 = held.iter().map(|(pages, _)| pages).sum();
-    if total > limit {
-        held.sort_unstable();
-        if let Some((_, largest)) = held.pop() {
-            // It may have ended by itself.
-            kill(Pid::from_raw(largest), Signal::SIGKILL).unwrap_or_default();
-        }
+    held.sort_unstable();
+    match held.pop() {
+        // It may have ended by itself.
+        Some((_, largest)) if total > limit => kill(Pid::from_raw(largest), Signal::SIGKILL).is_ok(),
+        _ => false,
     }
 }
 

@@ -119,6 +119,12 @@ impl Sandbox {
         &self.enforced
     }
 
+    /// How many processes were killed because all inside together held more than [`Limits::memory`](crate::Limits::memory).
+    #[must_use]
+    pub fn killed_for_memory(&self) -> u32 {
+        self.memory.as_ref().map_or(0, MemoryWatch::killed)
+    }
+
     /// The pidfd of the sandbox's pid 1: readable when everything inside has ended.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {

@@ -161,6 +161,7 @@ fn limits_bound_processes_and_descriptors() {
     assert_eq!(sandbox.command("python3").args(["-c", bomb]).output().unwrap().stdout, b"True\n");
     let hog = sandbox.command("python3").args(["-c", "b'x' * (512 << 20)"]).output().unwrap();
     assert!(!hog.status.success());
+    assert!(sandbox.killed_for_memory() > 0, "and that is said");
 }
 
 #[test]
