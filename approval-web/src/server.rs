@@ -184,8 +184,8 @@ async fn serve_all(app: Arc<App>, own: Own, page: TcpListener, socket: std::os::
         // Both are open and non-blocking: only a runtime without I/O could refuse them.
         return;
     };
-    let browsers = tokio::spawn(serve::browsers(page, browser::routes(Arc::clone(&app), own), app.stopping.clone()));
-    let runners = tokio::spawn(serve::runners(socket, runner_api::routes(Arc::clone(&app)), app.stopping.clone()));
+    let browsers = tokio::spawn(serve::serve(page, browser::routes(Arc::clone(&app), own), app.stopping.clone()));
+    let runners = tokio::spawn(serve::serve(socket, runner_api::routes(Arc::clone(&app)), app.stopping.clone()));
     let mut clock = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {

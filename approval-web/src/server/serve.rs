@@ -1,5 +1,6 @@
 //! The two accept loops: who may connect, how many, and how slowly.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::runner::Runner;
@@ -38,45 +39,56 @@ impl Peer {
     }
 }
 
-pub(crate) async fn browsers(listener: TcpListener, routes: Router, mut stopping: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(MOST_BROWSERS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.changed() => return,
-        };
-        match (accepted, Arc::clone(&room).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(place)) => {
-                let (routes, stopping) = (routes.clone(), stopping.clone());
-                tokio::spawn(async move {
-                    connection(stream, routes, None, stopping).await;
-                    drop(place);
-                });
-            }
-            // Too many: the connection closes at once.
-            (Ok(_), Err(_)) => {}
-            (Err(_), _) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
+/// A listener, and whom it lets in.
+pub(crate) trait Door: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Connections at one time.
+    const MOST: usize;
+
+    /// The next connection and who it is, when that is known here; `None` when it was turned away.
+    fn admit(&self) -> impl Future<Output = io::Result<Option<(Self::Stream, Option<Peer>)>>> + Send;
+}
+
+/// Browsers say who they are with every request.
+impl Door for TcpListener {
+    type Stream = TcpStream;
+    const MOST: usize = MOST_BROWSERS;
+
+    async fn admit(&self) -> io::Result<Option<(TcpStream, Option<Peer>)>> {
+        self.accept().await.map(|(stream, _)| Some((stream, None)))
     }
 }
 
-pub(crate) async fn runners(listener: UnixListener, routes: Router, mut stopping: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(MOST_RUNNERS));
+/// Runners are known by their process.
+impl Door for UnixListener {
+    type Stream = UnixStream;
+    const MOST: usize = MOST_RUNNERS;
+
+    async fn admit(&self) -> io::Result<Option<(UnixStream, Option<Peer>)>> {
+        let (stream, _) = self.accept().await?;
+        Ok(peer_of(&stream).map(|peer| (stream, Some(peer))))
+    }
+}
+
+/// Serves whom a door lets in until the server stops.
+pub(crate) async fn serve<D: Door>(door: D, routes: Router, mut stopping: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(D::MOST));
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let admitted = tokio::select! {
+            admitted = door.admit() => admitted,
             _ = stopping.changed() => return,
         };
-        match (accepted, Arc::clone(&room).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(place)) => {
-                let Some(peer) = peer_of(&stream) else { continue };
+        match (admitted, Arc::clone(&room).try_acquire_owned()) {
+            (Ok(Some((stream, peer))), Ok(place)) => {
                 let (routes, stopping) = (routes.clone(), stopping.clone());
                 tokio::spawn(async move {
-                    connection(stream, routes, Some(peer), stopping).await;
+                    connection(stream, routes, peer, stopping).await;
                     drop(place);
                 });
             }
-            (Ok(_), Err(_)) => {}
+            // Turned away, or too many: the connection closes at once.
+            (Ok(_), _) => {}
             (Err(_), _) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
