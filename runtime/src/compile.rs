@@ -3,7 +3,6 @@
 
 use crate::{
     error::{Error, Result},
-    guard,
     landlocked::{self, Rights},
     plan::{Access, Kept, Mount, Plan},
     probe,
@@ -272,7 +271,7 @@ impl Compiler {
         for path in &plan.exec_deny {
             self.pin(path, NOEXEC, true)?;
         }
-        for mask in plan.masks.iter().filter(|mask| guard::shown(plan, &mask.path)) {
+        for mask in plan.masks.iter().filter(|mask| plan.shows(&mask.path)) {
             let name = if mask.directory { MASK_DIRECTORY } else { MASK_FILE };
             self.step(Step::Mask { root: ROOT, masks: MASKS, name, target: below_root(&mask.path)? });
         }

@@ -4,7 +4,7 @@
 use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
-    plan::{Kept, Mount, Plan},
+    plan::Plan,
     socket,
     sys::wire::{DONE, MASK, PROTECT, Reply, Request},
     watch::{Late, Scope, Watch, WatchError},
@@ -74,14 +74,8 @@ struct Lists {
 
 fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> {
     lists.roots = plan.workspace.iter().chain(&plan.roots).cloned().collect();
-    lists.masked = plan.masks.iter().map(|mask| mask.path.clone()).filter(|path| shown(plan, path)).collect();
-    lists.kept = plan
-        .kept
-        .iter()
-        .map(|kept| match kept {
-            Kept::Existing { path } | Kept::Symlink { path } | Kept::Absent { path, .. } => path.clone(),
-        })
-        .collect();
+    lists.masked = plan.masks.iter().map(|mask| mask.path.clone()).filter(|path| plan.shows(path)).collect();
+    lists.kept = plan.kept.iter().map(|kept| kept.path().clone()).collect();
     Scope {
         roots: &lists.roots,
         directories: &plan.watched,
@@ -90,11 +84,6 @@ fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> 
         kept: &lists.kept,
         since: Some(plan.surveyed),
     }
-}
-
-/// Whether a path is in the mount view at all.
-pub(crate) fn shown(plan: &Plan, path: &Path) -> bool {
-    plan.view.iter().any(|mount| matches!(mount, Mount::Bind { path: bound, .. } if path.starts_with(bound)))
 }
 
 impl Prepared {

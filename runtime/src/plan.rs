@@ -5,7 +5,7 @@ use crate::enforced::Protection;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -98,6 +98,14 @@ pub enum Kept {
     },
 }
 
+impl Kept {
+    pub(crate) fn path(&self) -> &PathBuf {
+        match self {
+            Self::Existing { path } | Self::Symlink { path } | Self::Absent { path, .. } => path,
+        }
+    }
+}
+
 /// Bounds on what a sandbox may use. `None` leaves what the caller has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -150,4 +158,11 @@ pub struct Plan {
     pub allow_missing: BTreeSet<Protection>,
     /// What was noticed while the plan was made.
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Whether a path of the host is in the mount view at all.
+    pub(crate) fn shows(&self, path: &Path) -> bool {
+        self.view.iter().any(|mount| matches!(mount, Mount::Bind { path: bound, .. } if path.starts_with(bound)))
+    }
 }

@@ -69,6 +69,12 @@ pub(crate) enum ReserveError {
     },
 }
 
+impl ReserveError {
+    fn of(path: &Path, errno: Errno) -> Self {
+        Self::Create { path: path.to_owned(), source: errno.into(), advice: advice(errno) }
+    }
+}
+
 /// Reserves every name, or none: each with a socket, or with a file of the content given.
 pub(crate) fn reserve<'a>(
     names: impl IntoIterator<Item = (&'a Path, Option<&'a str>)>,
@@ -112,8 +118,7 @@ fn reserve_one<'a>(
     held: &mut Vec<Reservation>,
     places: &mut HashMap<&'a Path, usize>,
 ) -> Result<(), ReserveError> {
-    let fail =
-        |errno: Errno| ReserveError::Create { path: path.to_owned(), source: errno.into(), advice: advice(errno) };
+    let fail = |errno| ReserveError::of(path, errno);
     let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { return Err(fail(Errno::EINVAL)) };
     let name = CString::new(last.as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
     let place = match places.get(parent) {
@@ -144,8 +149,7 @@ fn reserve_one<'a>(
 
 /// Opens the directory of `path` and shares the lock on it. Who holds it alone is removing names, which takes no time.
 fn locked(path: &Path, directory: &Path) -> Result<File, ReserveError> {
-    let fail =
-        |errno: Errno| ReserveError::Create { path: path.to_owned(), source: errno.into(), advice: advice(errno) };
+    let fail = |errno| ReserveError::of(path, errno);
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);

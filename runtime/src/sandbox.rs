@@ -12,7 +12,7 @@ use crate::{
     memory::MemoryWatch,
     plan::{Kept, Net, Plan},
     probe,
-    program::{LIFTED, Program},
+    program::{self, LIFTED, Program},
     reserve::{self, Reservation},
     socket,
     sweep::Sweeper,
@@ -22,7 +22,6 @@ use crate::{
     },
 };
 use nix::{
-    fcntl::{FcntlArg, fcntl},
     sys::{
         socket::{Shutdown, shutdown},
         wait::{Id, WaitPidFlag, waitid},
@@ -217,8 +216,7 @@ fn launch(plan: &Plan, enforced: &mut Enforced, edit: impl FnOnce(&mut Program))
 
 /// Moves a descriptor above those that the program places.
 fn lift(fd: OwnedFd) -> Result<OwnedFd> {
-    let lifted = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(LIFTED)).map_err(Error::errno("move a descriptor"))?;
-    Ok(launch::adopt(lifted))
+    program::lift(fd.as_fd(), LIFTED)
 }
 
 fn run(program: &mut Program) -> Result<Started> {

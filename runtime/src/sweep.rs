@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Error, Result},
-    program::{Arguments, Descriptor, LIFTED, Program, Step},
+    program::{self, Arguments, Descriptor, LIFTED, Program, Step},
     reserve::{self, Reservation},
     socket,
     sys::{
@@ -13,7 +13,6 @@ use crate::{
 };
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, fcntl},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         socket::{Shutdown, shutdown},
@@ -127,9 +126,10 @@ struct Lifting {
 
 impl Lifting {
     fn lift(&mut self, fd: BorrowedFd<'_>) -> Result<RawFd> {
-        let lifted = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(self.above)).map_err(Error::errno("move a descriptor"))?;
-        self.held.push(launch::adopt(lifted));
-        Ok(lifted)
+        let lifted = program::lift(fd, self.above)?;
+        let number = lifted.as_raw_fd();
+        self.held.push(lifted);
+        Ok(number)
     }
 
     fn place(&mut self, fd: BorrowedFd<'_>, at: RawFd) -> Result<()> {

@@ -7,7 +7,12 @@ mod step;
 pub(crate) use run::interpret;
 pub(crate) use step::{Arguments, Descriptor, Root, Slot, Step};
 
-use std::os::fd::{OwnedFd, RawFd};
+use crate::{
+    error::{Error, Result},
+    sys::launch,
+};
+use nix::fcntl::{FcntlArg, fcntl};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 /// Descriptors that steps open and later steps use.
 pub(crate) const SLOTS: usize = 8;
@@ -24,6 +29,12 @@ pub(crate) struct Program {
     pub(crate) failure: Option<Failure>,
     /// Keeps descriptors open that steps name by number.
     _held: Vec<OwnedFd>,
+}
+
+/// A copy of a descriptor numbered `above` or more, away from where a program places its own.
+pub(crate) fn lift(fd: BorrowedFd<'_>, above: RawFd) -> Result<OwnedFd> {
+    let lifted = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(above)).map_err(Error::errno("move a descriptor"))?;
+    Ok(launch::adopt(lifted))
 }
 
 /// Which step failed, and the errno.
