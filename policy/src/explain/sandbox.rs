@@ -43,13 +43,16 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
     list("cannot execute", &policy.exec_deny);
     if matches!(policy.sandbox.value, SandboxMode::WorkspaceWrite | SandboxMode::WorkspaceWriteAndNet) {
         let own: String = policy.protect.iter().map(|path| format!(", {}", path.value)).collect();
-        let names = format!("{}, {}, {}", PROTECTED_NAMES[0], PROTECTED_NAMES[1], PROTECTED_NAMES[4]);
-        let more = PROTECTED_NAMES.len() - 3;
+        let more = PROTECTED_NAMES.len() - EXAMPLES.len();
+        let names = EXAMPLES.join(", ");
         lines.push(format!("cannot change {names} and {more} more protected names{}", visible(&own)));
     }
     lines.extend(limits(policy));
     lines
 }
+
+/// Those of the protected names that say enough for all.
+const EXAMPLES: [&str; 3] = [".git/hooks", ".git/config", ".holdpoint"];
 
 const NO_NETWORK: &str = "has no network but a loopback of its own";
 
