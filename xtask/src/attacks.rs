@@ -49,14 +49,6 @@ protect_paths = [".agents", ".venv/bin", ".venv/pyvenv.cfg", "prod-data"]
 memory = "1GiB"
 pids = 1024
 tmp = "1GiB"
-
-# The cases are dangerous by intention, and it is the sandbox that has to hold them: nothing asks a person.
-[profile.corpus.catalog]
-destructive = "allow"
-system = "allow"
-credentials = "allow"
-outward = "allow"
-unreadable = "allow"
 "#;
 
 /// Runs the corpus; false when a core case or a control failed.

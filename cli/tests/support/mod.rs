@@ -18,12 +18,6 @@ use holdpoint_approval_web::client::{Client, Hold};
 const FREE: &str = "
 [profile.free]
 approval_policy = \"full-auto\"
-[profile.free.catalog]
-destructive = \"allow\"
-system = \"allow\"
-credentials = \"allow\"
-outward = \"allow\"
-unreadable = \"allow\"
 ";
 
 /// Longer than anything here takes; only a hang reaches it.
