@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use holdpoint_policy::SandboxMode;
-use holdpoint_runtime::{Access, Builder, Limits, Sandbox};
+use holdpoint_policy::{Loss, SandboxMode};
+use holdpoint_runtime::{Access, Builder, Limits, Protection, Sandbox};
 
 use crate::error::Error;
 use crate::load::Loaded;
@@ -111,8 +111,22 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
             builder.exec_deny(path);
         }
     }
+    for loss in &policy.allow_missing {
+        builder.allow_missing(protection(loss.value));
+    }
     builder.limits(limits(policy));
     Confinement { builder, visible, warnings }
+}
+
+/// The wall that a profile's word names.
+fn protection(loss: Loss) -> Protection {
+    match loss {
+        Loss::Namespaces => Protection::Namespaces,
+        Loss::Landlock => Protection::Landlock,
+        Loss::LateMasks => Protection::LateMasks,
+        Loss::ProcessLimit => Protection::ProcessLimit,
+        Loss::MemoryLimit => Protection::MemoryLimit,
+    }
 }
 
 fn limits(policy: &holdpoint_policy::Policy) -> Limits {
@@ -146,8 +160,16 @@ fn expanded_pattern(home: &Path, pattern: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::expanded_pattern;
+    use super::{expanded_pattern, protection};
+    use holdpoint_policy::Loss;
     use std::path::Path;
+
+    #[test]
+    fn a_profile_and_the_report_name_a_protection_alike() {
+        for loss in Loss::ALL {
+            assert_eq!(protection(loss).to_string(), loss.word());
+        }
+    }
 
     #[test]
     fn a_home_directory_in_a_pattern_is_taken_literally() {

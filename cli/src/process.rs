@@ -46,11 +46,12 @@ impl Prepared {
         Ok(Self { sandbox })
     }
 
-    /// What does not hold although the sandbox stands, because the profile allows it to be missing.
-    pub(crate) fn missing(&self) -> Vec<String> {
+    /// What does not hold although the sandbox stands, because the profile allows it to be missing: one line for a person.
+    pub(crate) fn missing(&self) -> Option<String> {
         let protections = self.sandbox.iter().flat_map(|sandbox| &sandbox.enforced().protections);
         let missing = protections.filter(|line| !line.holds);
-        missing.map(|line| format!("{} is not enforced: {}", line.protection, line.detail)).collect()
+        let missing: Vec<String> = missing.map(|line| format!("{} ({})", line.protection, line.detail)).collect();
+        (!missing.is_empty()).then(|| format!("WARNING: not enforced here: {}", missing.join("; ")))
     }
 
     /// What is worth knowing although nothing is missing.

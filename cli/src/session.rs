@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
             asked = Some((approver, granted));
         };
         self.signals.check()?;
-        for warning in prepared.missing() {
+        if let Some(warning) = prepared.missing() {
             report::say(&report::encoded(&warning));
         }
         // Remarks are for a person who looks; in a script's standard error they would stand among the command's words.

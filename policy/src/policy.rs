@@ -1,6 +1,7 @@
 //! A profile compiled and layered: what holds for one session, each value with where it came from.
 
 use crate::hook::Hook;
+use crate::loss::Loss;
 use crate::mode::{ApprovalMode, SandboxMode};
 use crate::rules::Rule;
 use crate::verdict::Verdict;
@@ -67,6 +68,8 @@ pub struct Policy {
     pub env_set: BTreeMap<String, Sourced<String>>,
     /// Programs that cannot be executed inside: absolute paths or starting with `~/`.
     pub exec_deny: Vec<Sourced<String>>,
+    /// Protections that may be missing where the machine does not offer them.
+    pub allow_missing: Vec<Sourced<Loss>>,
     /// Bounds on what a command may use.
     pub limits: Limits,
     /// What a command known to be dangerous gets.

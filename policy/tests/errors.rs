@@ -39,6 +39,18 @@ mod tests {
                 "[profile.x]\ndeny_read_paths = [\"a\", \"!b\"]",
                 "c.toml:2:25: a pattern cannot take back another (`!`); what is denied stays denied",
             ),
+            (
+                "[profile.x]\nallow_missing = [\"late-mask\"]",
+                "c.toml:2:18: unknown word `late-mask` (did you mean `late-masks`?)",
+            ),
+            (
+                "[profile.x]\nallow_missing = [\"seccomp\"]",
+                "c.toml:2:18: unknown word `seccomp` (system calls are always filtered)",
+            ),
+            (
+                "allow_missing = [\"mount-view\"]",
+                "c.toml:1:18: unknown word `mount-view` (the view goes with `namespaces`)",
+            ),
             ("[profile.x]\nextra = 1", "c.toml:2:1: unknown key `extra` (known are `model`"),
         ] {
             let shown = error(text).to_string();
@@ -160,6 +172,8 @@ mod tests {
             "[profile.default]\nenv.inherit = [\"AWS_*\"]\n",
             "[profile.default]\nenv.set = { PATH = \"/tmp\" }\n",
             "[profile.default]\nextends = \"loose\"\n",
+            "[profile.default]\nallow_missing = [\"landlock\"]\n",
+            "allow_missing = []\n",
         ] {
             let config = Config::parse(text, &Origin::file(".holdpoint/config.toml")).unwrap();
             let error = compile(&[Layer::new(LayerKind::Project, config)], None, &Flags::default()).unwrap_err();
@@ -180,6 +194,28 @@ mod tests {
         assert_eq!(policy.approval.value, ApprovalMode::Suggest);
         assert_eq!(policy.approval.origin, "/etc/holdpoint/config.toml:1");
         assert!(policy.warnings[0].text.contains("does not take effect"), "{:?}", policy.warnings);
+    }
+
+    #[test]
+    fn what_may_be_missing_adds_up_over_profiles_and_a_pin_takes_it_back() {
+        let user = "[profile.default]\nallow_missing = [\"namespaces\"]\n\
+                    [profile.ci]\nextends = \"default\"\nallow_missing = [\"late-masks\", \"namespaces\"]\n";
+        let user = Layer::new(LayerKind::User, Config::parse(user, &Origin::file("c.toml")).unwrap());
+        let policy = compile(std::slice::from_ref(&user), Some("ci"), &Flags::default()).unwrap();
+        let words = |policy: &Policy| policy.allow_missing.iter().map(|loss| loss.value).collect::<Vec<_>>();
+        assert_eq!(words(&policy), [Loss::Namespaces, Loss::LateMasks]);
+        assert_eq!(policy.allow_missing[1].origin, "c.toml:5");
+        let shown = explain::text(&policy, "/src".as_ref());
+        assert!(shown.contains("WITHOUT namespaces, late-masks"), "{shown}");
+
+        let pin = Config::parse("allow_missing = [\"late-masks\"]\n", &Origin::file("system.toml")).unwrap();
+        let pinned = compile(&[user, Layer::new(LayerKind::System, pin)], Some("ci"), &Flags::default()).unwrap();
+        assert_eq!(words(&pinned), [Loss::LateMasks]);
+        assert_ne!(pinned.digest_material(), policy.digest_material());
+        assert_eq!(
+            pinned.warnings[0].text,
+            "`allow_missing` does not take effect for `namespaces`: system.toml:1 allows less"
+        );
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::fmt;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Protection {
-    /// Own user, mount, pid, network, ipc, uts and cgroup namespaces. Never optional.
+    /// Own user, mount, pid, network, ipc, uts and cgroup namespaces.
     Namespaces,
-    /// A mount view that holds only what the plan names. Never optional.
+    /// A mount view that holds only what the plan names. It needs namespaces, and is missing where they are allowed to be.
     MountView,
     /// The second wall on files, signals and abstract sockets (landlock(7), ABI 6 or newer).
     Landlock,

@@ -27,7 +27,12 @@ pub(super) fn explain_toml(error: &toml::de::Error, origin: &str, source: &Arc<s
         };
     }
     if let Some((word, known)) = expected(message, "unknown variant ") {
-        return at(Mistake::UnknownWord, format!("unknown word `{word}`")).suggest_among(word, &known);
+        let shown = at(Mistake::UnknownWord, format!("unknown word `{word}`"));
+        return match word {
+            "seccomp" if known.contains(&"late-masks") => shown.suggest("system calls are always filtered"),
+            "mount-view" if known.contains(&"late-masks") => shown.suggest("the view goes with `namespaces`"),
+            _ => shown.suggest_among(word, &known),
+        };
     }
     if message.starts_with("wanted ") {
         return at(Mistake::BadValue, "this takes a word in quotes".to_owned());

@@ -2,6 +2,7 @@
 
 use super::units::{Size, Time};
 use crate::hook::HookEvent;
+use crate::loss::Loss;
 use crate::mode::{ApprovalMode, SandboxMode};
 use crate::verdict::Verdict;
 use serde::Deserialize;
@@ -48,6 +49,9 @@ pub(crate) struct FileShape {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub(crate) exec_deny_paths: Words,
+    /// At most these protections may be missing, in every profile.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Loss>>"))]
+    pub(crate) allow_missing: Option<Spanned<Vec<Loss>>>,
     /// Bounds that hold in every profile.
     #[serde(default)]
     pub(crate) limits: LimitsShape,
@@ -96,6 +100,10 @@ pub(crate) struct ProfileShape {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub(crate) exec_deny_paths: Words,
+    /// Protections that may be missing where this machine does not offer them.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<Loss>"))]
+    pub(crate) allow_missing: Vec<Spanned<Loss>>,
     /// Bounds on what a command may use.
     #[serde(default)]
     pub(crate) limits: LimitsShape,

@@ -58,6 +58,9 @@ pub fn lines(policy: &Policy) -> Vec<Line> {
             add(key, entry.value.clone(), &entry.origin);
         }
     }
+    for loss in &policy.allow_missing {
+        add("allow_missing", loss.value.to_string(), &loss.origin);
+    }
     for (names, origin) in together(&policy.env_inherit) {
         add("env.inherit", names, origin);
     }

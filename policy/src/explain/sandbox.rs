@@ -47,6 +47,10 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
         let names = EXAMPLES.join(", ");
         lines.push(format!("cannot change {names} and {more} more protected names{}", visible(&own)));
     }
+    if !policy.allow_missing.is_empty() && policy.sandbox.value != SandboxMode::None {
+        let words: Vec<&str> = policy.allow_missing.iter().map(|loss| loss.value.word()).collect();
+        lines.push(format!("may run WITHOUT {} where this machine does not offer it", words.join(", ")));
+    }
     lines.extend(limits(policy));
     lines
 }

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::config::shape::{CatalogShape, LimitsShape, ProfileShape};
 use crate::environment::INHERITED;
+use crate::loss::Loss;
 use crate::mode::{ApprovalMode, SandboxMode};
 use crate::paths;
 use crate::policy::{BUILT_IN, CatalogVerdicts, Limits, Policy, Sourced, Warning};
@@ -29,6 +30,7 @@ impl Draft {
             env_inherit: INHERITED.iter().map(|name| Sourced::built_in((*name).to_owned())).collect(),
             env_set: BTreeMap::new(),
             exec_deny: Vec::new(),
+            allow_missing: Vec::new(),
             limits: Limits::default(),
             catalog: CatalogVerdicts {
                 destructive: Sourced::built_in(Verdict::Allow),
@@ -61,6 +63,11 @@ impl Draft {
         extend(&mut policy.readable, config, &shape.readable_paths, |path| paths::tidy(path));
         extend(&mut policy.writable, config, &shape.writable_paths, |path| paths::tidy(path));
         extend(&mut policy.exec_deny, config, &shape.exec_deny_paths, |path| paths::tidy(path));
+        for loss in &shape.allow_missing {
+            if !policy.allow_missing.iter().any(|known| known.value == *loss.get_ref()) {
+                policy.allow_missing.push(sourced(config, loss, |loss| *loss));
+            }
+        }
         extend(&mut policy.env_inherit, config, &shape.env.inherit, Clone::clone);
         for (name, value) in &shape.env.set {
             policy.env_set.insert(name.get_ref().clone(), sourced(config, value, Clone::clone));
@@ -86,7 +93,19 @@ impl Draft {
         let shape = &config.shape;
         self.modes(config, shape.sandbox.as_ref(), shape.approval_policy.as_ref(), "outside a profile");
         self.lists(config, &shape.deny_read_paths, &shape.protect_paths, &shape.exec_deny_paths);
+        if let Some(most) = &shape.allow_missing {
+            self.at_most_missing(most.get_ref(), &config.source_of(most.span()));
+        }
         self.bounds(config, &shape.limits, &shape.catalog);
+    }
+
+    /// Takes back what a profile lets be missing and `most`, written at `origin`, does not.
+    fn at_most_missing(&mut self, most: &[Loss], origin: &str) {
+        let policy = &mut self.policy;
+        for loss in policy.allow_missing.extract_if(.., |loss| !most.contains(&loss.value)) {
+            let text = format!("`allow_missing` does not take effect for `{}`: {origin} allows less", loss.value);
+            policy.warnings.push(Warning { origin: loss.origin, text });
+        }
     }
 
     /// Tightens by a profile in the project's own file.

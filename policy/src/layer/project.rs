@@ -28,6 +28,10 @@ pub(crate) fn refuse_loosening(layer: &Layer) -> Result<(), ConfigError> {
             return Err(refuse(rule.get_ref().verdict.span(), "`allow` lets more through"));
         }
     }
+    let missing = "`allow_missing` is about this machine, which its owner knows";
+    if let Some(list) = &shape.allow_missing {
+        return Err(refuse(list.span(), missing));
+    }
     for (name, profile) in &shape.profile {
         if layer.kind == LayerKind::AgentsMd {
             return Err(refuse(name.span(), "holds in every profile: write the keys without `[profile.NAME]`"));
@@ -37,6 +41,9 @@ pub(crate) fn refuse_loosening(layer: &Layer) -> Result<(), ConfigError> {
         }
         if let Some(extends) = &profile.extends {
             return Err(refuse(extends.span(), "`extends` starts from another of your profiles"));
+        }
+        if let Some(loss) = profile.allow_missing.first() {
+            return Err(refuse(loss.span(), missing));
         }
         for (words, what) in [
             (&profile.readable_paths, "`readable_paths` opens what is closed"),

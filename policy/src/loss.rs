@@ -1,0 +1,54 @@
+//! The words of `allow_missing`: protections that a profile may do without where a machine does not offer them.
+
+use crate::mode::{UnknownWord, find};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A protection that may be missing. System call filtering is none of them, and the mount view goes with the namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Loss {
+    /// Namespaces, and with them the mount view: Landlock and system call filtering alone.
+    Namespaces,
+    /// The second wall on files, signals and abstract sockets.
+    Landlock,
+    /// Masks for denied files that appear during a run.
+    LateMasks,
+    /// The limit on the number of processes.
+    ProcessLimit,
+    /// The limit on memory.
+    MemoryLimit,
+}
+
+impl Loss {
+    /// Every protection that may be missing.
+    pub const ALL: [Loss; 5] =
+        [Loss::Namespaces, Loss::Landlock, Loss::LateMasks, Loss::ProcessLimit, Loss::MemoryLimit];
+
+    /// The word that stands for this protection in a profile.
+    pub fn word(self) -> &'static str {
+        match self {
+            Loss::Namespaces => "namespaces",
+            Loss::Landlock => "landlock",
+            Loss::LateMasks => "late-masks",
+            Loss::ProcessLimit => "process-limit",
+            Loss::MemoryLimit => "memory-limit",
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Loss {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Loss, UnknownWord> {
+        find(word, Loss::ALL.iter().map(|loss| (loss.word(), *loss)))
+    }
+}
