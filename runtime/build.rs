@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/sys/resident");
     println!("cargo::rerun-if-changed=src/sys/clone.rs");
-    for (name, program) in filters()? {
+    for (name, program) in filters()?.into_iter().chain(traps()?) {
         fs::write(out.join(name), bytes(&program))?;
     }
     resident(&out.join("resident"))
@@ -37,6 +37,35 @@ fn filters() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
         let filter =
             SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(u32::try_from(errno)?), target()?)?;
         programs.push((name, without_x32(BpfProgram::try_from(filter)?)));
+    }
+    Ok(programs)
+}
+
+/// Programs that hold a call until a supervisor has answered (seccomp_unotify(2)), one for each set of traps: a process can
+/// have only one listener. The compiler does not know that answer, so it compiles another one that is replaced here.
+fn traps() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
+    let mut programs = Vec::new();
+    for (name, lists) in [
+        ("trap-exec.bpf", &[syscalls::EXEC][..]),
+        ("trap-open.bpf", &[syscalls::OPEN]),
+        ("trap-both.bpf", &[syscalls::EXEC, syscalls::OPEN]),
+    ] {
+        let mut rules = Rules::new();
+        for (_, number, argument) in lists.iter().copied().flatten() {
+            let first = |value| condition(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
+            let rule =
+                argument.map(|value| Ok::<_, Box<dyn Error>>(SeccompRule::new(vec![first(value)?])?)).transpose()?;
+            rules.insert(*number, rule.into_iter().collect());
+        }
+        const PLACEHOLDER: u32 = 0x7fff;
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Trace(PLACEHOLDER), target()?)?;
+        let mut program = BpfProgram::try_from(filter)?;
+        for instruction in &mut program {
+            if u32::from(instruction.code) == libc::BPF_RET && instruction.k == libc::SECCOMP_RET_TRACE | PLACEHOLDER {
+                instruction.k = libc::SECCOMP_RET_USER_NOTIF;
+            }
+        }
+        programs.push((name, program));
     }
     Ok(programs)
 }

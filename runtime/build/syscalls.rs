@@ -79,3 +79,30 @@ pub(crate) const TERMINAL_REQUESTS: &[u64] = &[0x5412 /* TIOCSTI */, 0x541c /* T
 
 /// The only socket families there are; AF_NETLINK only with NETLINK_ROUTE.
 pub(crate) const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+
+/// A call that waits for the supervisor, and the value its first argument must have for that.
+type Trap = (&'static str, i64, Option<u64>);
+
+/// What the exec guard judges: programs before they run and, as a second look, what every libc and runtime does first when a
+/// new program sets up its main thread, before any code of the program itself.
+pub(crate) const EXEC: &[Trap] = &[
+    ("execve", libc::SYS_execve, None),
+    ("execveat", libc::SYS_execveat, None),
+    #[cfg(target_arch = "x86_64")]
+    ("arch_prctl", libc::SYS_arch_prctl, Some(0x1002 /* ARCH_SET_FS */)),
+    #[cfg(target_arch = "aarch64")]
+    ("set_tid_address", libc::SYS_set_tid_address, None),
+    // Go without cgo knows no thread id; it counts processors first.
+    #[cfg(target_arch = "aarch64")]
+    ("sched_getaffinity", libc::SYS_sched_getaffinity, None),
+];
+
+/// What opens a file by its name.
+pub(crate) const OPEN: &[Trap] = &[
+    #[cfg(target_arch = "x86_64")]
+    ("open", libc::SYS_open, None),
+    #[cfg(target_arch = "x86_64")]
+    ("creat", libc::SYS_creat, None),
+    ("openat", libc::SYS_openat, None),
+    ("openat2", libc::SYS_openat2, None),
+];

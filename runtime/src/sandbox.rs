@@ -135,6 +135,12 @@ impl Sandbox {
         drop(self);
     }
 
+    /// The number of pid 1 on the host.
+    #[cfg(test)]
+    pub(crate) fn first_pid(&self) -> i32 {
+        self.first.pid
+    }
+
     pub(crate) fn next_id(&self) -> u32 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }

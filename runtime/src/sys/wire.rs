@@ -19,6 +19,8 @@ pub(crate) const MASK_DIRECTORY: &core::ffi::CStr = c"directory";
 pub(crate) const RUN: u32 = 1;
 /// Send `value` as a signal to the process group of command `id`.
 pub(crate) const SIGNAL: u32 = 2;
+/// Install the seccomp program that the descriptors bring (`length` bytes) and send its listener to the reply socket.
+pub(crate) const TRAP: u32 = 5;
 /// Warden: mask the path that follows the header.
 pub(crate) const MASK: u32 = 3;
 /// Warden: make the path that follows the header read-only.
@@ -50,6 +52,9 @@ pub(crate) const FAILED: u32 = 2;
 pub(crate) const ENDED: u32 = 3;
 /// The warden did as asked (`value` 0) or failed (`value` errno).
 pub(crate) const DONE: u32 = 4;
+
+/// The program is installed; descriptor: its listener.
+pub(crate) const LISTENING: u32 = 5;
 
 /// Stages of [`FAILED`].
 #[allow(dead_code, reason = "the host has one text for every stage it does not know")]

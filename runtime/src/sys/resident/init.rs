@@ -5,8 +5,8 @@ use crate::{
     clone::clone_with_entry,
     syscall::{self, Result},
     wire::{
-        CONTROL, ENDED, FAILED, Image, RUN, Reply, Request, SIGNAL, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_ROOM, STAGE_TERMINAL,
-        STARTED, TERMINAL,
+        CONTROL, ENDED, FAILED, Image, LISTENING, RUN, Reply, Request, SIGNAL, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_ROOM,
+        STAGE_TERMINAL, STARTED, TERMINAL, TRAP,
     },
 };
 use core::{ffi::CStr, mem, ptr};
@@ -64,6 +64,7 @@ fn receive(running: &mut [Running; ROOM]) {
     let request: Request = unsafe { ptr::read_unaligned(packet.as_ptr().cast()) };
     match request.op {
         RUN if count == 5 => run(running, &request, &fds),
+        TRAP if count == 2 => trap(&request, fds[0], fds[1]),
         SIGNAL => {
             for entry in running.iter().filter(|entry| entry.pid > 0 && entry.id == request.id) {
                 // A group that has just ended is no failure.
@@ -72,6 +73,25 @@ fn receive(running: &mut [Running; ROOM]) {
         }
         _ => fds.iter().filter(|fd| **fd >= 0).for_each(|fd| syscall::close(*fd)),
     }
+}
+
+/// Every command from here on is held at what the program traps; so are its descendants.
+fn trap(request: &Request, program: i32, reply: i32) {
+    let length = request.length as usize;
+    let installed = syscall::map(program, length).and_then(|text| {
+        let installed = syscall::install_trap(text, length);
+        syscall::unmap(text, length);
+        installed
+    });
+    match installed {
+        Ok(listener) => {
+            syscall::send(reply, &Reply { kind: LISTENING, value: 0, stage: 0 }, &[listener]);
+            syscall::close(listener);
+        }
+        Err(errno) => syscall::send(reply, &Reply { kind: FAILED, value: errno, stage: STAGE_ROOM }, &[]),
+    }
+    syscall::close(program);
+    syscall::close(reply);
 }
 
 fn run(running: &mut [Running; ROOM], request: &Request, fds: &[i32; 8]) {

@@ -13,6 +13,7 @@ mod number {
     pub(super) const PRCTL: usize = 157; pub(super) const EXIT_GROUP: usize = 231; pub(super) const OPENAT: usize = 257;
     pub(super) const UNLINKAT: usize = 263; pub(super) const PPOLL: usize = 271; pub(super) const SIGNALFD4: usize = 289;
     pub(super) const DUP3: usize = 292; pub(super) const READ: usize = 0; pub(super) const NEWFSTATAT: usize = 262;
+    pub(super) const SECCOMP: usize = 317;
 }
 #[cfg(target_arch = "aarch64")]
 #[rustfmt::skip]
@@ -25,6 +26,7 @@ mod number {
     pub(super) const PRCTL: usize = 167; pub(super) const EXIT_GROUP: usize = 94; pub(super) const OPENAT: usize = 56;
     pub(super) const UNLINKAT: usize = 35; pub(super) const PPOLL: usize = 73; pub(super) const SIGNALFD4: usize = 74;
     pub(super) const DUP3: usize = 24; pub(super) const READ: usize = 63; pub(super) const NEWFSTATAT: usize = 79;
+    pub(super) const SECCOMP: usize = 277;
 }
 pub(crate) use number::CLONE;
 // The newer calls have one number on every architecture.
@@ -167,6 +169,26 @@ pub(crate) fn map(fd: i32, length: usize) -> Result<*mut u8> {
 
 pub(crate) fn unmap(address: *mut u8, length: usize) {
     if call(number::MUNMAP, [address as usize, length, 0, 0, 0, 0]).is_err() {}
+}
+
+/// Installs a filter of `length` bytes that has a listener, and returns that. Once a call has been taken up by the
+/// supervisor, only a fatal signal ends its wait (Linux 5.19), so that no call is judged twice.
+pub(crate) fn install_trap(program: *mut u8, length: usize) -> Result<i32> {
+    #[repr(C)]
+    struct Program {
+        instructions: u16,
+        first: *mut u8,
+    }
+    const SET_MODE_FILTER: usize = 1;
+    const NEW_LISTENER: usize = 1 << 3;
+    const WAIT_KILLABLE_RECV: usize = 1 << 5;
+    let program = Program { instructions: (length / 8) as u16, first: program };
+    let install = |flags| call(number::SECCOMP, [SET_MODE_FILTER, flags, &raw const program as usize, 0, 0, 0]);
+    match install(NEW_LISTENER | WAIT_KILLABLE_RECV) {
+        Err(22 /* EINVAL */) => install(NEW_LISTENER),
+        done => done,
+    }
+    .map(|fd| fd as i32)
 }
 
 const ALL: u64 = u64::MAX;

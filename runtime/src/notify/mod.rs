@@ -1,0 +1,211 @@
+//! Calls of the processes inside that wait until they are answered from outside (seccomp_unotify(2)): pid 1 installs a
+//! program that traps them before any command runs, every command inherits it, and one thread here answers.
+//!
+//! Fail closed: when that thread ends for whatever reason, so does the sandbox, and what still waits gets `ENOSYS`.
+
+mod target;
+mod view;
+
+use crate::{
+    error::{Error, Result},
+    executable, socket,
+    sys::{
+        self,
+        notify::{self, Held},
+        wire::{FAILED, LISTENING, Reply, Request, TRAP},
+    },
+};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{Shutdown, shutdown},
+};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+pub(crate) use target::Target;
+pub(crate) use view::{View, path_of};
+
+/// Which calls wait. A process can have one listener, so one program traps whatever is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traps {
+    /// What executes programs.
+    Exec,
+    /// What opens files.
+    Open,
+    /// Both.
+    Both,
+}
+
+/// Where held calls arrive and are answered, from any thread. An answer to a caller that is gone is lost, and that is
+/// no failure.
+#[derive(Debug)]
+pub(crate) struct Listener(OwnedFd);
+
+impl Listener {
+    /// Whether the caller still waits. What was read of its memory before counts only then.
+    pub(crate) fn is_valid(&self, call: &Held) -> bool {
+        notify::is_valid(self.0.as_fd(), call.id)
+    }
+
+    /// Lets the kernel carry out the call, with what its pointers point at by then.
+    pub(crate) fn proceed(&self, call: &Held) {
+        Self::sent(notify::proceed(self.0.as_fd(), call.id));
+    }
+
+    /// Fails the call.
+    pub(crate) fn refuse(&self, call: &Held, errno: i32) {
+        Self::sent(notify::refuse(self.0.as_fd(), call.id, errno));
+    }
+
+    /// Gives the caller a copy of `fd` as the call's result.
+    pub(crate) fn answer_with(&self, call: &Held, fd: impl AsFd, close_on_exec: bool) -> sys::Result<()> {
+        notify::answer_with(self.0.as_fd(), call.id, fd.as_fd(), close_on_exec)
+    }
+
+    fn sent(answered: sys::Result<()>) {
+        // Killed meanwhile: nobody waits for the answer.
+        if answered.is_err() {}
+    }
+}
+
+/// Who answers some of the calls.
+pub(crate) trait Handler: Send {
+    /// Whether the call is one of its.
+    fn takes(&self, call: &Held) -> bool;
+
+    /// Answers it, or sees to it that another thread does. It must not wait for anything: every other caller would, too.
+    fn answer(&mut self, listener: &Arc<Listener>, call: &Held);
+}
+
+/// The thread that takes up calls. It ends when nothing inside is left.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    control: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Supervisor {
+    /// Has pid 1 install the traps and starts to answer. `control` is its socket, on which no command was sent yet; what
+    /// no handler takes is refused.
+    pub(crate) fn start(control: Arc<OwnedFd>, traps: Traps, handlers: Vec<Box<dyn Handler>>) -> Result<Self> {
+        let listener = Arc::new(install(&control, traps)?);
+        let failed = Arc::new(AtomicBool::new(false));
+        let end = EndSandbox { control: Arc::clone(&control), failed: Arc::clone(&failed), well: false };
+        let thread = thread::Builder::new().name("supervisor".into());
+        let thread =
+            thread.spawn(move || supervise(&listener, handlers, end)).map_err(Error::io("start the supervisor"))?;
+        Ok(Self { control, thread: Some(thread), failed })
+    }
+
+    /// Whether the sandbox was ended because calls could not be answered any more.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Supervisor {
+    /// Ends the sandbox, if it still lives, and waits for the thread.
+    fn drop(&mut self) {
+        end_sandbox(&self.control);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            // A handler panicked: the sandbox ended with it.
+        }
+    }
+}
+
+fn install(control: &OwnedFd, traps: Traps) -> Result<Listener> {
+    let program = match traps {
+        Traps::Exec => notify::TRAP_EXEC,
+        Traps::Open => notify::TRAP_OPEN,
+        Traps::Both => notify::TRAP_BOTH,
+    };
+    let image = executable::memory_file(program)?;
+    let (ours, theirs) = socket::pair()?;
+    let request = Request { op: TRAP, length: program.len() as u64, ..Request::default() };
+    socket::send(control.as_fd(), &request, &[], &[image.as_raw_fd(), theirs.as_raw_fd()])?;
+    drop(theirs);
+    match socket::receive(ours.as_fd(), true)? {
+        Some((Reply { kind: LISTENING, .. }, mut fds)) if !fds.is_empty() => {
+            let listener = fds.remove(0);
+            if notify::wake_in_place(listener.as_fd()).is_err() {
+                // Before Linux 6.6 an answer costs a few microseconds more.
+            }
+            Ok(Listener(listener))
+        }
+        Some((Reply { kind: FAILED, value, .. }, _)) => Err(Error::Setup {
+            step: "install the seccomp program that holds calls".into(),
+            source: io::Error::from_raw_os_error(value),
+        }),
+        _ => Err(Error::Ended { why: "its pid 1 is gone" }),
+    }
+}
+
+/// Ends the sandbox when the supervisor does, also when it panics: nothing runs unanswered.
+struct EndSandbox {
+    control: Arc<OwnedFd>,
+    failed: Arc<AtomicBool>,
+    well: bool,
+}
+
+impl Drop for EndSandbox {
+    fn drop(&mut self) {
+        self.failed.store(!self.well, Ordering::Release);
+        end_sandbox(&self.control);
+    }
+}
+
+fn end_sandbox(control: &OwnedFd) {
+    if shutdown(control.as_raw_fd(), Shutdown::Both).is_err() {
+        // Not connected any more: the sandbox has ended by itself.
+    }
+}
+
+fn supervise(listener: &Arc<Listener>, mut handlers: Vec<Box<dyn Handler>>, mut end: EndSandbox) {
+    while let Some(waiting) = wait(listener) {
+        if !waiting {
+            end.well = true;
+            return;
+        }
+        let call = match notify::receive(listener.0.as_fd()) {
+            Ok(call) => call,
+            // Killed before it was taken up.
+            Err(libc::ENOENT | libc::EINTR) => continue,
+            Err(_) => return,
+        };
+        match handlers.iter_mut().find(|handler| handler.takes(&call)) {
+            Some(handler) => handler.answer(listener, &call),
+            None => listener.refuse(&call, libc::ENOSYS),
+        }
+    }
+}
+
+/// Blocks until a call waits (true) or nobody is left who could make one (false). Taking up a call would not return then
+/// before Linux 6.11.
+fn wait(listener: &Listener) -> Option<bool> {
+    loop {
+        let mut waits = [PollFd::new(listener.0.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut waits, PollTimeout::NONE) {
+            Ok(_) => {
+                let events = waits[0].revents()?;
+                return if events.contains(PollFlags::POLLIN) {
+                    Some(true)
+                } else {
+                    events.contains(PollFlags::POLLHUP).then_some(false)
+                };
+            }
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
