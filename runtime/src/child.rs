@@ -3,8 +3,10 @@
 use crate::{
     error::{Error, Result},
     socket,
-    sys::wire::{ENDED, Reply, Request, SIGNAL},
+    sys::wire::{ENDED, Reply, Request, SIGNAL, SIGNAL_ONE},
+    tree::Processes,
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     fs::File,
     io::{self, Read},
@@ -15,12 +17,13 @@ use std::{
     process::ExitStatus,
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 /// A command that runs in a [`Sandbox`](crate::Sandbox). Dropping it leaves the command running; dropping the sandbox ends it.
 #[derive(Debug)]
 pub struct Child {
-    control: Arc<OwnedFd>,
+    origin: Origin,
     id: u32,
     pid: i32,
     pidfd: OwnedFd,
@@ -36,6 +39,14 @@ pub struct Child {
     pub terminal: Option<File>,
 }
 
+/// The sandbox a command came from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) control: Arc<OwnedFd>,
+    /// The number of its pid 1 on the host.
+    pub(crate) first: i32,
+}
+
 /// What a finished command left, as [`std::process::Output`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -49,7 +60,7 @@ pub struct Output {
 
 impl Child {
     pub(crate) fn new(
-        control: Arc<OwnedFd>,
+        origin: Origin,
         id: u32,
         pid: i32,
         pidfd: OwnedFd,
@@ -59,7 +70,7 @@ impl Child {
     ) -> Self {
         let file = |fd: Option<OwnedFd>| fd.map(File::from);
         let (stdin, stdout, stderr, terminal) = (file(stdin), file(stdout), file(stderr), file(terminal));
-        Self { control, id, pid, pidfd, reply, status: None, stdin, stdout, stderr, terminal }
+        Self { origin, id, pid, pidfd, reply, status: None, stdin, stdout, stderr, terminal }
     }
 
     /// The process's number inside the sandbox.
@@ -127,16 +138,54 @@ impl Child {
     /// # Errors
     /// [`Error::Ended`] when the sandbox is no more.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        let request = Request { op: SIGNAL, id: self.id, value: signal, ..Request::default() };
-        socket::send(self.control.as_fd(), &request, &[], &[])
+        self.request(SIGNAL, self.id, signal)
     }
 
-    /// Kills the command's process group. What has left the group ends with the [`Sandbox`](crate::Sandbox).
+    fn request(&self, op: u32, id: u32, value: i32) -> Result<()> {
+        let request = Request { op, id, value, ..Request::default() };
+        socket::send(self.origin.control.as_fd(), &request, &[], &[])
+    }
+
+    /// Kills the command's process group. What has left the group goes on: see [`kill_tree`](Self::kill_tree).
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
     pub fn kill(&self) -> Result<()> {
         self.signal(libc::SIGKILL)
+    }
+
+    /// Kills the command and everything it has started, in whatever process group, and nothing else. Only what has both
+    /// left the command's session and outlived its own parent is not found any more; it ends with the
+    /// [`Sandbox`](crate::Sandbox).
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal), and [`Error::Io`] when something starts processes faster than they can be stopped:
+    /// what was found is killed all the same.
+    pub fn kill_tree(&self) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let (processes, begin) = (Processes::of(self.origin.first), Instant::now());
+        // Stopped first: what stands still cannot start anything that the next look would miss.
+        while begin.elapsed() < PATIENCE {
+            let tree = processes.tree(self.pid, self.has_ended(PollTimeout::ZERO));
+            if tree.moving.is_empty() {
+                return self.signal_each(&tree.living, libc::SIGKILL);
+            }
+            self.signal_each(&tree.moving, libc::SIGSTOP)?;
+            // They stop when they are next scheduled.
+            self.has_ended(PollTimeout::from(1u8));
+        }
+        self.signal_each(&processes.tree(self.pid, false).living, libc::SIGKILL)?;
+        Err(Error::Io { doing: "stop everything that the command starts", source: io::ErrorKind::TimedOut.into() })
+    }
+
+    /// Whether the first process has, told or not.
+    fn has_ended(&self, wait: PollTimeout) -> bool {
+        let mut ended = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
+        poll(&mut ended, wait).is_ok_and(|ready| ready > 0)
+    }
+
+    fn signal_each(&self, processes: &[i32], signal: i32) -> Result<()> {
+        processes.iter().try_for_each(|pid| self.request(SIGNAL_ONE, pid.unsigned_abs(), signal))
     }
 
     /// The pidfd of the command's first process (pidfd_open(2)): readable when it has ended, so any executor can wait.

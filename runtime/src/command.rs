@@ -1,14 +1,16 @@
 //! One command to be run in a living sandbox, described as with [`std::process::Command`].
 
 use crate::{
-    child::{Child, Output},
+    child::{Child, Origin, Output},
     error::{Error, Result},
     executable,
+    rights::Rights,
     sandbox::Sandbox,
     socket,
     stdio::{Kind, Stdio},
     sys::wire::{
-        FAILED, Image, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_TERMINAL, STARTED, TERMINAL,
+        FAILED, Image, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS, STAGE_TERMINAL, STARTED,
+        TERMINAL,
     },
 };
 use std::{
@@ -21,6 +23,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::ExitStatus,
+    time::Duration,
 };
 
 /// A command for one [`Sandbox`]; made by [`Sandbox::command`].
@@ -36,6 +39,7 @@ pub struct Command<'sandbox> {
     directory: Option<PathBuf>,
     streams: [Option<Stdio>; 3],
     terminal: Option<Size>,
+    rights: Rights,
 }
 
 /// Rows and columns.
@@ -61,6 +65,7 @@ impl<'sandbox> Command<'sandbox> {
             directory: None,
             streams: [None, None, None],
             terminal: None,
+            rights: Rights::default(),
         }
     }
 
@@ -134,11 +139,50 @@ impl<'sandbox> Command<'sandbox> {
         self
     }
 
+    /// Lets the command, and all it starts, write below these paths and nowhere else: no other file is changed, made,
+    /// removed or renamed, in `/tmp` neither. Paths are those inside, exist and have no symbolic link on the way. Said more
+    /// than once, the paths add up. Of what the sandbox refuses nothing becomes possible; devices stay writable.
+    ///
+    /// A command with this or [`may_read`](Self::may_read) can neither signal nor trace the sandbox's other commands.
+    pub fn may_write<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> &mut Self {
+        let paths = paths.into_iter().map(|path| path.as_ref().to_owned());
+        self.rights.write.get_or_insert_default().extend(paths);
+        self
+    }
+
+    /// Lets the command, and all it starts, read, list and execute below these paths and, so that programs run, in the
+    /// system and the toolchains: of the workspace and all else nothing. Otherwise as [`may_write`](Self::may_write).
+    pub fn may_read<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> &mut Self {
+        let paths = paths.into_iter().map(|path| path.as_ref().to_owned());
+        self.rights.read.get_or_insert_default().extend(paths);
+        self
+    }
+
+    /// Bounds the processor time of each process of this command, in whole seconds (RLIMIT_CPU): then it is killed. A
+    /// lower bound of the sandbox stays, here and below.
+    pub fn cpu_time(&mut self, time: Duration) -> &mut Self {
+        self.rights.cpu_time(time);
+        self
+    }
+
+    /// Bounds the open descriptors of each process of this command (RLIMIT_NOFILE).
+    pub fn open_files(&mut self, count: u64) -> &mut Self {
+        self.rights.open_files(count);
+        self
+    }
+
+    /// Bounds the size, in bytes, of each file that this command writes (RLIMIT_FSIZE).
+    pub fn file_size(&mut self, bytes: u64) -> &mut Self {
+        self.rights.file_size(bytes);
+        self
+    }
+
     /// Starts the command.
     ///
     /// # Errors
     /// [`Error::Spawn`] when the program or the directory is not there or may not be used (the `source` is what
-    /// `execve(2)` or `chdir(2)` answered), [`Error::Ended`] when the sandbox is no more.
+    /// `execve(2)` or `chdir(2)` answered), [`Error::Plan`] for rights that cannot be given, [`Error::Ended`] when the
+    /// sandbox is no more.
     pub fn spawn(&mut self) -> Result<Child> {
         self.start(Kind::Inherit, Kind::Inherit)
     }
@@ -160,6 +204,7 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
+        let layer = self.rights.layer(self.sandbox.plan(), self.sandbox.first())?;
         let image = executable::memory_file(&self.image()?)?;
         let (ours, theirs) = socket::pair()?;
         let mut flags = 0;
@@ -185,8 +230,9 @@ impl<'sandbox> Command<'sandbox> {
         let request = Request { op: RUN, id, length: length.unsigned_abs(), flags, value: 0, rows, columns };
         let mut fds = vec![image.as_raw_fd(), theirs.as_raw_fd()];
         fds.extend(inside.iter().map(AsRawFd::as_raw_fd));
+        fds.extend(layer.as_ref().map(AsRawFd::as_raw_fd));
         self.sandbox.send(&request, &fds)?;
-        drop((theirs, inside, image));
+        drop((theirs, inside, image, layer));
         self.await_start(id, ours, outside)
     }
 
@@ -194,7 +240,8 @@ impl<'sandbox> Command<'sandbox> {
         match socket::receive(reply.as_fd(), true)? {
             Some((Reply { kind: STARTED, value, .. }, mut fds)) if !fds.is_empty() => {
                 let pidfd = fds.remove(0);
-                Ok(Child::new(self.sandbox.control(), id, value, pidfd, reply, outside, fds.pop()))
+                let origin = Origin { control: self.sandbox.control(), first: self.sandbox.first() };
+                Ok(Child::new(origin, id, value, pidfd, reply, outside, fds.pop()))
             }
             Some((Reply { kind: FAILED, value, stage }, _)) => Err(self.failed(value, stage)),
             _ => Err(Error::Ended { why: self.sandbox.why_ended() }),
@@ -206,10 +253,18 @@ impl<'sandbox> Command<'sandbox> {
         let (program, stage) = match stage {
             STAGE_DIRECTORY => (self.working_directory(), "enter"),
             STAGE_EXECUTE => (self.program.clone().into(), "execute"),
+            STAGE_RIGHTS if errno == libc::E2BIG => return self.too_many_layers(),
+            STAGE_RIGHTS => (self.program.clone().into(), "narrow the rights of"),
             STAGE_TERMINAL => (self.program.clone().into(), "make a terminal for"),
             _ => (self.program.clone().into(), "find room for"),
         };
         Error::Spawn { program, stage, source }
+    }
+
+    fn too_many_layers(&self) -> Error {
+        let why = "it would be under more than the 16 Landlock layers that the kernel allows (landlock(7)); start the \
+                   sandbox from a process that is under fewer, or leave this command the rights of the sandbox";
+        Error::Plan { what: "rights of", path: self.program.clone().into(), why: why.into() }
     }
 
     fn working_directory(&self) -> PathBuf {
@@ -224,14 +279,19 @@ impl<'sandbox> Command<'sandbox> {
             u32::try_from(length).map_err(|_| self.invalid("has more arguments than a command can have"))
         };
         let header = Image {
+            limits: self.rights.limits(),
             programs: count(programs.len())?,
             arguments: count(self.arguments.len() + 1)?,
             variables: count(self.environment.len())?,
         };
         let mut image = Vec::with_capacity(4096);
+        for limit in header.limits {
+            image.extend(limit.to_ne_bytes());
+        }
         for number in [header.programs, header.arguments, header.variables] {
             image.extend(number.to_ne_bytes());
         }
+        image.resize(size_of::<Image>(), 0);
         let directory = self.working_directory();
         let variables = self.environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("=")));
         let strings = [directory.into_os_string()]

@@ -14,8 +14,8 @@ use landlock::{
 use std::os::fd::OwnedFd;
 
 /// What is handled, up to device ioctls, and the scopes of ABI 6 (signals, abstract sockets).
-const HANDLED: ABI = ABI::V5;
-const NEEDED: i32 = 6;
+pub(crate) const HANDLED: ABI = ABI::V5;
+pub(crate) const NEEDED: i32 = 6;
 
 /// Access masks as numbers, for rules on paths that exist only inside.
 pub(crate) struct Rights {

@@ -53,12 +53,14 @@ pub mod probe;
 
 mod program;
 mod reserve;
+mod rights;
 mod sandbox;
 mod socket;
 mod stdio;
 mod survey;
 mod sweep;
 mod sys;
+mod tree;
 mod view;
 mod watch;
 

@@ -145,6 +145,11 @@ impl Sandbox {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The number of pid 1 on the host.
+    pub(crate) fn first(&self) -> i32 {
+        self.first.pid
+    }
+
     pub(crate) fn control(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.control)
     }

@@ -15,12 +15,15 @@ pub(crate) const MASK_FILE: &core::ffi::CStr = c"file";
 /// See [`MASK_FILE`].
 pub(crate) const MASK_DIRECTORY: &core::ffi::CStr = c"directory";
 
-/// Start a command. Descriptors: image, reply socket, standard input, output and error.
+/// Start a command. Descriptors: image, reply socket, standard input, output and error, and the ruleset of its own
+/// Landlock layer when it has one.
 pub(crate) const RUN: u32 = 1;
 /// Send `value` as a signal to the process group of command `id`.
 pub(crate) const SIGNAL: u32 = 2;
 /// Install the seccomp program that the descriptors bring (`length` bytes) and send its listener to the reply socket.
 pub(crate) const TRAP: u32 = 5;
+/// Send `value` as a signal to the one process whose number inside is `id`.
+pub(crate) const SIGNAL_ONE: u32 = 6;
 /// Warden: mask the path that follows the header.
 pub(crate) const MASK: u32 = 3;
 /// Warden: make the path that follows the header read-only.
@@ -62,6 +65,13 @@ pub(crate) const STAGE_ROOM: u32 = 0;
 pub(crate) const STAGE_TERMINAL: u32 = 1;
 pub(crate) const STAGE_DIRECTORY: u32 = 2;
 pub(crate) const STAGE_EXECUTE: u32 = 3;
+pub(crate) const STAGE_RIGHTS: u32 = 4;
+
+/// The resource limits of [`Image::limits`] by number (linux/resource.h): processor seconds, open files, file size.
+#[allow(dead_code, reason = "the host only keeps their order")]
+pub(crate) const RESOURCES: [usize; 3] = [0, 7, 1];
+/// A limit that stays as the sandbox has it.
+pub(crate) const UNCHANGED: u64 = u64::MAX;
 
 /// What the resident program answers.
 #[repr(C)]
@@ -72,11 +82,13 @@ pub(crate) struct Reply {
     pub(crate) stage: u32,
 }
 
-/// How a command image begins: counts of the NUL-terminated strings that follow (working directory, candidate
+/// How a command image begins: limits, then counts of the NUL-terminated strings that follow (working directory, candidate
 /// programs, arguments, environment).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Image {
+    /// As [`RESOURCES`]; [`UNCHANGED`] where there is none.
+    pub(crate) limits: [u64; 3],
     pub(crate) programs: u32,
     pub(crate) arguments: u32,
     pub(crate) variables: u32,

@@ -5,8 +5,8 @@ use crate::{
     clone::clone_with_entry,
     syscall::{self, Result},
     wire::{
-        CONTROL, ENDED, FAILED, Image, LISTENING, RUN, Reply, Request, SIGNAL, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_ROOM,
-        STAGE_TERMINAL, STARTED, TERMINAL, TRAP,
+        CONTROL, ENDED, FAILED, Image, LISTENING, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
+        STAGE_EXECUTE, STAGE_RIGHTS, STAGE_ROOM, STAGE_TERMINAL, STARTED, TERMINAL, TRAP, UNCHANGED,
     },
 };
 use core::{ffi::CStr, mem, ptr};
@@ -63,7 +63,7 @@ fn receive(running: &mut [Running; ROOM]) {
     // SAFETY: the packet holds a request, which is plain numbers.
     let request: Request = unsafe { ptr::read_unaligned(packet.as_ptr().cast()) };
     match request.op {
-        RUN if count == 5 => run(running, &request, &fds),
+        RUN if count == 5 || count == 6 => run(running, &request, &fds),
         TRAP if count == 2 => trap(&request, fds[0], fds[1]),
         SIGNAL => {
             for entry in running.iter().filter(|entry| entry.pid > 0 && entry.id == request.id) {
@@ -71,6 +71,8 @@ fn receive(running: &mut [Running; ROOM]) {
                 if syscall::kill(-entry.pid, request.value).is_err() {}
             }
         }
+        // Never 1, which is us, nor 0 and below, which are groups.
+        SIGNAL_ONE if request.id > 1 && request.id <= i32::MAX as u32 => if syscall::kill(request.id as i32, request.value).is_err() {},
         _ => fds.iter().filter(|fd| **fd >= 0).for_each(|fd| syscall::close(*fd)),
     }
 }
@@ -95,10 +97,11 @@ fn trap(request: &Request, program: i32, reply: i32) {
 }
 
 fn run(running: &mut [Running; ROOM], request: &Request, fds: &[i32; 8]) {
-    let [image, reply, standard @ ..] = *fds;
+    let [image, reply, input, output, error, layer, ..] = *fds;
+    let standard = [input, output, error];
     let mut master = -1;
     let started = match running.iter().position(|entry| entry.pid == 0) {
-        Some(slot) => start(request, image, [standard[0], standard[1], standard[2]], &mut master).map(|pid| (slot, pid)),
+        Some(slot) => start(request, image, standard, layer, &mut master).map(|pid| (slot, pid)),
         None => Err((STAGE_ROOM, 11)),
     };
     match started {
@@ -118,8 +121,11 @@ fn run(running: &mut [Running; ROOM], request: &Request, fds: &[i32; 8]) {
     if master >= 0 {
         syscall::close(master);
     }
-    for fd in [image, standard[0], standard[1], standard[2]] {
+    for fd in [image, input, output, error] {
         syscall::close(fd);
+    }
+    if layer >= 0 {
+        syscall::close(layer);
     }
 }
 
@@ -131,12 +137,14 @@ struct Command {
     variables: *const *const u8,
     standard: [i32; 3],
     terminal: i32,
+    layer: i32,
+    limits: [u64; 3],
     failed: (u32, i32),
 }
 
 type Failure = (u32, i32);
 
-fn start(request: &Request, image: i32, standard: [i32; 3], master: &mut i32) -> core::result::Result<i32, Failure> {
+fn start(request: &Request, image: i32, standard: [i32; 3], layer: i32, master: &mut i32) -> core::result::Result<i32, Failure> {
     let room = |errno| (STAGE_ROOM, errno);
     let length = request.length as usize;
     let text = syscall::map(image, length).map_err(room)?;
@@ -153,6 +161,7 @@ fn start(request: &Request, image: i32, standard: [i32; 3], master: &mut i32) ->
     };
     // SAFETY: the table has room for every pointer, the terminators and the stack above them.
     let mut command = unsafe { lay_out(text, length, &header, table.cast(), standard) };
+    command.layer = layer;
     let result = prepare_terminal(request, &mut command, master).map_err(|errno| (STAGE_TERMINAL, errno)).and_then(|()| {
         let stack_top = (table as usize + table_length) & !15;
         spawn(&mut command, stack_top)
@@ -193,7 +202,8 @@ unsafe fn lay_out(text: *mut u8, length: usize, header: &Image, table: *mut *con
         first
     };
     let (programs, arguments, variables) = (group(header.programs), group(header.arguments), group(header.variables));
-    Command { directory, programs, arguments, variables, standard, terminal: -1, failed: (0, 0) }
+    let limits = header.limits;
+    Command { directory, programs, arguments, variables, standard, terminal: -1, layer: -1, limits, failed: (0, 0) }
 }
 
 /// Makes the command's private terminal when it wants one, and puts its slave side where asked.
@@ -236,17 +246,29 @@ fn spawn(command: &mut Command, stack_top: usize) -> core::result::Result<i32, F
 unsafe extern "C" fn become_command(data: *mut u8) -> ! {
     // SAFETY: `spawn` passes a live command.
     let command = unsafe { &mut *data.cast::<Command>() };
-    let failed = match attach_standard(command) {
-        Err(errno) => (STAGE_TERMINAL, errno),
-        // SAFETY: `lay_out` pointed at NUL-terminated strings.
-        Ok(()) => match syscall::chdir(unsafe { CStr::from_ptr(command.directory.cast()) }) {
-            Err(errno) => (STAGE_DIRECTORY, errno),
-            Ok(_) => (STAGE_EXECUTE, execute_first(command)),
-        },
+    let failed = match prepare(command) {
+        Err(failure) => failure,
+        Ok(()) => (STAGE_EXECUTE, execute_first(command)),
     };
     // SAFETY: the parent reads it after we have ended.
     unsafe { ptr::write_volatile(&raw mut command.failed, failed) };
     syscall::exit(127)
+}
+
+fn prepare(command: &Command) -> core::result::Result<(), Failure> {
+    // While the ruleset is open, and before its rules could be in the way of entering the directory.
+    // SAFETY: `lay_out` pointed at NUL-terminated strings.
+    syscall::chdir(unsafe { CStr::from_ptr(command.directory.cast()) }).map_err(|errno| (STAGE_DIRECTORY, errno))?;
+    if command.layer >= 0 {
+        syscall::restrict(command.layer).map_err(|errno| (STAGE_RIGHTS, errno))?;
+    }
+    attach_standard(command).map_err(|errno| (STAGE_TERMINAL, errno))?;
+    for (resource, value) in RESOURCES.iter().zip(command.limits) {
+        if value != UNCHANGED {
+            syscall::limit(*resource, value).map_err(|errno| (STAGE_RIGHTS, errno))?;
+        }
+    }
+    Ok(())
 }
 
 fn attach_standard(command: &Command) -> Result<()> {

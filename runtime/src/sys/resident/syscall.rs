@@ -14,6 +14,7 @@ mod number {
     pub(super) const UNLINKAT: usize = 263; pub(super) const PPOLL: usize = 271; pub(super) const SIGNALFD4: usize = 289;
     pub(super) const DUP3: usize = 292; pub(super) const READ: usize = 0; pub(super) const NEWFSTATAT: usize = 262;
     pub(super) const SECCOMP: usize = 317;
+    pub(super) const PRLIMIT64: usize = 302;
 }
 #[cfg(target_arch = "aarch64")]
 #[rustfmt::skip]
@@ -27,6 +28,7 @@ mod number {
     pub(super) const UNLINKAT: usize = 35; pub(super) const PPOLL: usize = 73; pub(super) const SIGNALFD4: usize = 74;
     pub(super) const DUP3: usize = 24; pub(super) const READ: usize = 63; pub(super) const NEWFSTATAT: usize = 79;
     pub(super) const SECCOMP: usize = 277;
+    pub(super) const PRLIMIT64: usize = 261;
 }
 pub(crate) use number::CLONE;
 // The newer calls have one number on every architecture.
@@ -36,6 +38,7 @@ const PIDFD_OPEN: usize = 434;
 const CLOSE_RANGE: usize = 436;
 const OPENAT2: usize = 437;
 const MOUNT_SETATTR: usize = 442;
+const LANDLOCK_RESTRICT_SELF: usize = 446;
 
 pub(crate) const O_CLOEXEC: usize = 0o2000000;
 pub(crate) const O_RDWR: usize = 2;
@@ -142,6 +145,19 @@ pub(crate) fn execute(program: &CStr, arguments: *const *const u8, variables: *c
         Ok(_) => 0,
         Err(errno) => errno,
     }
+}
+
+/// Sets soft and hard limit of a resource, lowering only: a hard limit below `value` stays.
+pub(crate) fn limit(resource: usize, value: u64) -> Result<usize> {
+    let mut now = [0u64; 2];
+    call(number::PRLIMIT64, [0, resource, 0, now.as_mut_ptr() as usize, 0, 0])?;
+    let new = [value.min(now[1]); 2];
+    call(number::PRLIMIT64, [0, resource, new.as_ptr() as usize, 0, 0, 0])
+}
+
+/// Puts the caller, and all it starts, under one more ruleset.
+pub(crate) fn restrict(ruleset: i32) -> Result<usize> {
+    call(LANDLOCK_RESTRICT_SELF, [ruleset as usize, 0, 0, 0, 0, 0])
 }
 
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<usize> {
