@@ -3,7 +3,7 @@
 use crate::{
     enforced::Protection,
     error::{Error, Result},
-    plan::{Access, Kept, Limits, Masked, Mount, Net, Plan},
+    plan::{Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::Sandbox,
     survey::{self, Protected, StandIn},
     view,
@@ -23,7 +23,7 @@ pub struct Builder {
     binds: Vec<(PathBuf, Access)>,
     toolchains: Vec<PathBuf>,
     home: Option<PathBuf>,
-    deny_read: Vec<String>,
+    deny_read: Vec<Denied>,
     protect: Vec<String>,
     exec_deny: Vec<PathBuf>,
     hostname: Option<String>,
@@ -75,7 +75,19 @@ impl Builder {
     /// Hides what matches: unreadable, unlistable, not to be renamed, replaced or linked. Existing files by a mask each,
     /// hard links to them as well, files that appear later as soon as they do.
     pub fn deny_read(&mut self, pattern: impl Into<String>) -> &mut Self {
-        self.deny_read.push(pattern.into());
+        self.deny_read_except(pattern, [] as [String; 0])
+    }
+
+    /// The same but for what matches one of the exceptions, which take nothing back from any other pattern. Where one can
+    /// apply below a directory that is denied, the entries of that directory are hidden one by one, and their names are not.
+    /// A file stays denied while a pattern denies it under another of its names.
+    pub fn deny_read_except<T: Into<String>>(
+        &mut self,
+        pattern: impl Into<String>,
+        exceptions: impl IntoIterator<Item = T>,
+    ) -> &mut Self {
+        let except = exceptions.into_iter().map(Into::into).collect();
+        self.deny_read.push(Denied { pattern: pattern.into(), except });
         self
     }
 

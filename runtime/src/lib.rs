@@ -69,6 +69,6 @@ pub use child::{Child, Output};
 pub use command::Command;
 pub use enforced::{Applied, Enforced, Protection};
 pub use error::Error;
-pub use plan::{Access, Kept, Limits, Masked, Mount, Net, Plan};
+pub use plan::{Access, Denied, Kept, Limits, Masked, Mount, Net, Plan};
 pub use sandbox::Sandbox;
 pub use stdio::Stdio;

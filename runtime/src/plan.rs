@@ -74,6 +74,16 @@ pub struct Masked {
     pub directory: bool,
 }
 
+/// A pattern of what cannot be read, and what of it can be read all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// What is denied.
+    pub pattern: String,
+    /// What this pattern leaves readable. No other pattern is affected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
+}
+
 /// A protected name: read-only, and not to be renamed, removed or created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
@@ -137,7 +147,7 @@ pub struct Plan {
     /// Directories that may not be renamed because something below them is masked or kept.
     pub pins: Vec<PathBuf>,
     /// Patterns that also cover what appears later.
-    pub deny_read: Vec<String>,
+    pub deny_read: Vec<Denied>,
     /// Names and patterns protected beside the built-in ones.
     pub protect: Vec<String>,
     /// Programs that cannot be executed.

@@ -21,6 +21,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::stat::{FileStat, fstatat};
 
+use crate::plan::Denied;
 use crate::survey::{Globs, Inode, Kind, Place, States, SurveyError, kind_of, open_directory};
 
 /// The clock that stamps files may be this much behind the one that was asked when the survey began.
@@ -34,7 +35,7 @@ pub(crate) struct Scope<'a> {
     /// The directories the survey read.
     pub(crate) directories: &'a [PathBuf],
     /// The deny patterns.
-    pub(crate) deny: &'a [String],
+    pub(crate) deny: &'a [Denied],
     /// What is masked already.
     pub(crate) masked: &'a [PathBuf],
     /// What is protected already, existing or reserved.
@@ -109,7 +110,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts to watch; nothing that happens from now on is missed.
     pub(crate) fn new(scope: Scope<'_>) -> Result<Watch, WatchError> {
-        let globs = Globs::new(scope.deny)?;
+        let globs = Globs::denying(scope.deny)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|errno| match errno {
             Errno::EMFILE => WatchError::Instances,
             errno => WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() },

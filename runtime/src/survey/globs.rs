@@ -8,7 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::SurveyError;
+use super::exceptions::{Exceptions, Partly};
 use super::pattern::{Name, Part, alternatives, glob};
+use crate::plan::Denied;
 
 /// Compiled patterns. Matching ignores ASCII case and `*` never crosses a `/`.
 #[derive(Debug)]
@@ -17,12 +19,13 @@ pub(crate) struct Globs {
     texts: Vec<String>,
     anywhere: Vec<Anywhere>,
     anchored: Vec<Anchored>,
+    exceptions: Option<Box<Exceptions>>,
 }
 
 /// `**/NAME` or `**/NAME/**`.
 #[derive(Debug)]
 struct Anywhere {
-    text: usize,
+    text: u16,
     name: Name,
     directory: bool,
 }
@@ -30,7 +33,7 @@ struct Anywhere {
 /// Every other pattern.
 #[derive(Debug)]
 struct Anchored {
-    text: usize,
+    text: u16,
     absolute: bool,
     parts: Vec<Part>,
     /// Of an absolute pattern: the fixed directories, or the file, it starts with.
@@ -39,33 +42,41 @@ struct Anchored {
     directory: bool,
 }
 
+/// An anchored pattern, and which of its parts comes next.
+pub(super) type Position = (u16, u16);
+
 /// How far each anchored pattern has come on the way down to one directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(crate) struct States(Vec<(u16, u16)>);
+pub(crate) struct States {
+    positions: Vec<Position>,
+    /// Only where patterns have exceptions.
+    partly: Option<Box<Partly>>,
+}
 
 impl States {
+    /// Whether nothing here or below can be denied by its place.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn add(&mut self, state: (u16, u16)) {
-        if !self.0.contains(&state) {
-            self.0.push(state);
-        }
+        self.positions.is_empty() && self.partly.as_ref().is_none_or(|partly| partly.is_open())
     }
 }
 
 impl Globs {
     /// Compiles `patterns`; fails with the first one that has no meaning here or cannot be enforced.
     pub(crate) fn new(patterns: &[String]) -> Result<Globs, SurveyError> {
-        let mut globs = Globs { texts: Vec::new(), anywhere: Vec::new(), anchored: Vec::new() };
+        let mut globs = Globs { texts: Vec::new(), anywhere: Vec::new(), anchored: Vec::new(), exceptions: None };
         for pattern in patterns {
             globs.add(pattern).map_err(|why| SurveyError::Pattern { pattern: pattern.clone(), why })?;
         }
-        if globs.anchored.len() > usize::from(u16::MAX) {
-            return Err(SurveyError::TooMany { what: "patterns with a directory in them", most: u16::MAX.into() });
+        if globs.texts.len().max(globs.anchored.len()) > usize::from(u16::MAX) {
+            return Err(SurveyError::TooMany { what: "patterns", most: u16::MAX.into() });
         }
         Ok(globs)
+    }
+
+    /// Compiles deny patterns with their exceptions.
+    pub(crate) fn denying(patterns: &[Denied]) -> Result<Globs, SurveyError> {
+        let texts: Vec<String> = patterns.iter().map(|denied| denied.pattern.clone()).collect();
+        Ok(Globs { exceptions: Exceptions::new(patterns)?, ..Globs::new(&texts)? })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -81,7 +92,8 @@ impl Globs {
         }
         // The whole pattern first: its message speaks of what the user wrote, not of a part of it.
         glob(pattern).build().map_err(|error| error.kind().to_string())?;
-        let text = self.texts.len();
+        // `new` refuses more patterns than fit.
+        let text = self.texts.len() as u16;
         self.texts.push(pattern.to_owned());
         for plain in alternatives(pattern)? {
             self.add_plain(text, &plain)?;
@@ -89,7 +101,7 @@ impl Globs {
         Ok(())
     }
 
-    fn add_plain(&mut self, text: usize, plain: &str) -> Result<(), String> {
+    fn add_plain(&mut self, text: u16, plain: &str) -> Result<(), String> {
         let absolute = plain.starts_with('/');
         let mut parts = Vec::new();
         for part in plain.split('/') {
@@ -144,10 +156,9 @@ impl Globs {
     /// The states at the directory `root`, before any of its entries was read.
     pub(crate) fn start(&self, root: &Path) -> States {
         let mut states = self.absolute_at(root);
-        for (index, pattern) in self.anchored.iter().enumerate() {
-            if !pattern.absolute {
-                self.enter(&mut states, index, 0);
-            }
+        self.start_relative(&mut states.positions);
+        if let (Some(exceptions), Some(partly)) = (&self.exceptions, &mut states.partly) {
+            exceptions.start_relative(partly);
         }
         states
     }
@@ -158,25 +169,42 @@ impl Globs {
         let mut lower = Vec::new();
         for name in path.iter().skip(1) {
             lowercase(name, &mut lower);
-            states = self.step(&states, &lower);
+            states = self.step(&states, &lower, false);
         }
         states
     }
 
     fn absolute_start(&self) -> States {
-        let mut states = States::default();
-        for (index, pattern) in self.anchored.iter().enumerate() {
-            if pattern.absolute {
-                self.enter(&mut states, index, 0);
-            }
+        let partly = self.exceptions.as_ref().map(|exceptions| Box::new(exceptions.absolute_start()));
+        States { positions: self.absolute_positions(), partly }
+    }
+
+    pub(super) fn absolute_positions(&self) -> Vec<Position> {
+        let mut positions = Vec::new();
+        for (index, _) in self.anchored.iter().enumerate().filter(|(_, pattern)| pattern.absolute) {
+            self.enter(&mut positions, index, 0);
         }
-        states
+        positions
+    }
+
+    pub(super) fn start_relative(&self, positions: &mut Vec<Position>) {
+        for (index, _) in self.anchored.iter().enumerate().filter(|(_, pattern)| !pattern.absolute) {
+            self.enter(positions, index, 0);
+        }
     }
 
     /// The states inside the directory that is called `lower` (in lower case) and lies in a directory with the states `at`.
-    pub(crate) fn step(&self, at: &States, lower: &[u8]) -> States {
-        let mut next = States::default();
-        for &(index, position) in &at.0 {
+    /// `names` as for [`Globs::hit`].
+    pub(crate) fn step(&self, at: &States, lower: &[u8], names: bool) -> States {
+        let partly = self.exceptions.as_ref().zip(at.partly.as_ref()).map(|(exceptions, partly)| {
+            Box::new(exceptions.enter(partly, lower, self.hits(&at.positions, lower, true, names)))
+        });
+        States { positions: self.advance(&at.positions, lower), partly }
+    }
+
+    pub(super) fn advance(&self, at: &[Position], lower: &[u8]) -> Vec<Position> {
+        let mut next = Vec::new();
+        for &(index, position) in at {
             let index = usize::from(index);
             let position = usize::from(position);
             match self.anchored[index].parts.get(position) {
@@ -188,48 +216,76 @@ impl Globs {
         next
     }
 
-    /// Adds a state, and what follows from `**` matching no directory at all.
-    fn enter(&self, states: &mut States, index: usize, position: usize) {
+    /// Adds a position, and what follows from `**` matching no directory at all.
+    fn enter(&self, positions: &mut Vec<Position>, index: usize, position: usize) {
         let parts = &self.anchored[index].parts;
         if position >= parts.len() {
             return;
         }
+        let mut add = |position| {
+            if !positions.contains(&position) {
+                positions.push(position);
+            }
+        };
         // Both fit: `new` bounds the patterns, `add_plain` the components.
-        states.add((index as u16, position as u16));
+        add((index as u16, position as u16));
         if matches!(parts[position], Part::Any) {
-            states.add((index as u16, position as u16 + 1));
+            add((index as u16, position as u16 + 1));
         }
     }
 
     /// Only the states that some component has already brought forward: those that would not hold elsewhere as well.
     pub(crate) fn progressed(&self, states: &States) -> States {
-        let kept = states.0.iter().copied().filter(|&(index, position)| {
+        let kept = states.positions.iter().copied().filter(|&(index, position)| {
             let pattern = &self.anchored[usize::from(index)];
             let first = u16::from(matches!(pattern.parts[0], Part::Any));
             pattern.absolute || position > first
         });
-        States(kept.collect())
+        States { positions: kept.collect(), partly: states.partly.clone() }
     }
 
-    /// The pattern that denies an entry called `lower` in a directory with the states `at`.
+    /// The pattern that hides an entry called `lower` in a directory with the states `at`; a directory only when it hides
+    /// all of it.
     ///
     /// `names` is false where bare names say nothing: in the ref and log directories of a repository.
     pub(crate) fn hit(&self, at: &States, lower: &[u8], directory: bool, names: bool) -> Option<&str> {
-        if names
-            && let Some(found) = self.anywhere.iter().find(|p| (directory || !p.directory) && p.name.matches(lower))
-        {
-            return Some(&self.texts[found.text]);
-        }
-        at.0.iter().find_map(|&(index, position)| {
+        let mut hits = self.hits(&at.positions, lower, directory, names);
+        let pattern = match (&self.exceptions, &at.partly) {
+            (Some(exceptions), Some(partly)) => exceptions.hides(partly, lower, directory, hits),
+            _ => hits.next(),
+        }?;
+        Some(&self.texts[usize::from(pattern)])
+    }
+
+    /// The patterns that match an entry by its name, whatever they except.
+    pub(super) fn hits(
+        &self,
+        at: &[Position],
+        lower: &[u8],
+        directory: bool,
+        names: bool,
+    ) -> impl Iterator<Item = u16> {
+        let anywhere = self.anywhere.iter().filter(move |_| names);
+        let anywhere = anywhere
+            .filter(move |pattern| (directory || !pattern.directory) && pattern.name.matches(lower))
+            .map(|pattern| pattern.text);
+        let anchored = at.iter().filter_map(move |&(index, position)| {
             let pattern = &self.anchored[usize::from(index)];
             let last = usize::from(position) + 1 == pattern.parts.len();
             match &pattern.parts[usize::from(position)] {
                 Part::Name(name) if last && (directory || !pattern.directory) && name.matches(lower) => {
-                    Some(self.texts[pattern.text].as_str())
+                    Some(pattern.text)
                 }
                 _ => None,
             }
-        })
+        });
+        anywhere.chain(anchored)
+    }
+
+    /// Whether the pattern `text` can match something below a directory with these positions.
+    pub(super) fn reaches(&self, text: u16, at: &[Position]) -> bool {
+        self.anywhere.iter().any(|pattern| pattern.text == text)
+            || at.iter().any(|&(index, _)| self.anchored[usize::from(index)].text == text)
     }
 
     /// The pattern that denies `path`, which lies below `root` and may lie in a denied directory.
@@ -249,8 +305,8 @@ impl Globs {
             if let Some(pattern) = self.hit(&states, &lower, inside || directory, place.names()) {
                 return Some(pattern);
             }
-            if !states.is_empty() {
-                states = self.step(&states, &lower);
+            if !states.positions.is_empty() || states.partly.is_some() {
+                states = self.step(&states, &lower, place.names());
             }
             place = place.enter(name);
         }
@@ -268,7 +324,7 @@ impl Globs {
             if let Some(pattern) = self.hit(&states, &lower, inside || directory, false) {
                 return Some(pattern);
             }
-            states = self.step(&states, &lower);
+            states = self.step(&states, &lower, false);
         }
         None
     }
@@ -277,7 +333,7 @@ impl Globs {
     pub(crate) fn absolute(&self) -> impl Iterator<Item = (&str, &Path, bool)> {
         self.anchored.iter().filter(|pattern| pattern.absolute).map(|pattern| {
             let whole = pattern.parts.len() == pattern.prefix.components().count() - 1;
-            (self.texts[pattern.text].as_str(), pattern.prefix.as_path(), whole)
+            (self.texts[usize::from(pattern.text)].as_str(), pattern.prefix.as_path(), whole)
         })
     }
 }

@@ -15,6 +15,7 @@
 //! - A directory that cannot be listed is masked whole: the same user could open it from inside with `chmod`.
 //! - In a repository's ref and log directories only patterns that name those directories apply: what lies there are branch names.
 
+mod exceptions;
 mod git;
 mod globs;
 mod pattern;
@@ -32,6 +33,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
+use crate::plan::Denied;
 pub(crate) use globs::{Globs, Place, States};
 use walk::{Found, MOST_OUTSIDE, Walk};
 pub(crate) use walk::{Inode, Kind, kind_at, kind_of, open_directory};
@@ -45,7 +47,7 @@ pub(crate) struct Request<'a> {
     /// Further trees the user showed to the sandbox; not the system directories.
     pub(crate) roots: &'a [PathBuf],
     /// Deny patterns, `~` already replaced.
-    pub(crate) deny: &'a [String],
+    pub(crate) deny: &'a [Denied],
     /// Paths or patterns to protect beside the fixed names, relative to the workspace or absolute.
     pub(crate) protect: &'a [String],
 }
@@ -180,7 +182,7 @@ pub(crate) enum SurveyError {
 /// Surveys what `request` names.
 pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
     let started = SystemTime::now();
-    let globs = Globs::new(request.deny)?;
+    let globs = Globs::denying(request.deny)?;
     let (names, literals): (Vec<String>, Vec<String>) =
         request.protect.iter().cloned().partition(|text| pattern::is_pattern(text));
     let protect = Globs::new(&names)?;
@@ -278,11 +280,11 @@ fn outside(globs: &Globs, roots: &[PathBuf], found: &mut Found) -> Result<(), Su
     let walk = Walk { globs, protect: &nothing, writable: false, roots, git: false, most: MOST_OUTSIDE };
     for (pattern, prefix, whole) in globs.absolute() {
         let Ok(real) = prefix.canonicalize() else { continue };
-        if whole {
-            if roots.iter().any(|root| root.starts_with(&real)) {
-                // It denies a root or what holds one; the walk of that root has spoken already.
-                continue;
-            }
+        if whole && roots.iter().any(|root| root.starts_with(&real)) {
+            // It denies a root or what holds one; the walk of that root has spoken already.
+            continue;
+        }
+        if whole && globs.denies_root(prefix, real.is_dir()).is_some() {
             walk.deny(&real, found)?;
         } else if real.is_dir() && !(real == prefix && holds(roots, &real)) {
             let states = globs.absolute_at(prefix);

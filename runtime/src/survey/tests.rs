@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Protected, Request, StandIn, Survey, SurveyError, survey};
+use super::{Denied, Protected, Request, StandIn, Survey, SurveyError, survey};
 
 struct Tree {
     _directory: tempfile::TempDir,
@@ -56,7 +56,7 @@ impl Tree {
             workspace: Some(&self.root),
             writable,
             roots: &[],
-            deny: &strings(deny),
+            deny: &denied(deny),
             protect: &strings(protect),
         })
     }
@@ -92,6 +92,18 @@ impl Tree {
 
 fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+/// Patterns as a configuration has them: `!` takes back from all before it.
+fn denied(texts: &[&str]) -> Vec<Denied> {
+    let mut patterns: Vec<Denied> = Vec::new();
+    for text in texts {
+        match text.strip_prefix('!') {
+            Some(exception) => patterns.iter_mut().for_each(|denied| denied.except.push(exception.to_owned())),
+            None => patterns.push(Denied { pattern: (*text).to_owned(), except: Vec::new() }),
+        }
+    }
+    patterns
 }
 
 fn set(texts: &[&str]) -> BTreeSet<String> {
@@ -155,6 +167,57 @@ fn the_patterns_of_the_article_find_everything_at_every_depth() {
     assert!(survey.pins.is_empty(), "nothing can be renamed in a read-only workspace");
     assert!(!survey.directories.iter().any(|path| path.ends_with("secrets")));
     assert!(survey.directories.contains(&tree.path("target/ignored")));
+}
+
+#[test]
+fn an_exception_leaves_readable_what_it_names_and_nothing_else() {
+    let tree = Tree::new(&[".env", ".env.example", "a/.env.example", "a/.env.local", "b/.env.example"]);
+    fs::hard_link(tree.path(".env"), tree.path("c.env.example")).unwrap();
+    fs::remove_file(tree.path("b/.env.example")).unwrap();
+    fs::hard_link(tree.path("a/.env.local"), tree.path("b/.env.example")).unwrap();
+    let survey = tree.deny(&["**/.env*", "!**/.env.example"]);
+    let expected = [".env", "a/.env.local", "c.env.example", "b/.env.example"];
+    assert_eq!(tree.masks(&survey), set(&expected), "what is denied under one name is denied under each");
+    // Another pattern is not loosened by it, wherever it stands.
+    let survey = tree.deny(&["**/.env*", "!**/.env.example", "**/.env.*"]);
+    assert!(tree.masks(&survey).contains("a/.env.example"));
+    let survey = tree.deny(&["a/**", "!a/.env.example"]);
+    assert_eq!(tree.masks(&survey), set(&["a/.env.local", "b/.env.example"]));
+    tree.link(".env.example", "d/.env.link");
+    tree.link("../.env.example", ".env.link");
+    let survey = tree.deny(&["**/.env*", "!**/.env.example"]);
+    assert!(!tree.masks(&survey).contains(".env.example"), "a link that leads nowhere denies nothing");
+    tree.link("../.env.example", "d/.env.other");
+    let survey = tree.deny(&["**/.env*", "!**/.env.example"]);
+    assert!(tree.masks(&survey).contains(".env.example"), "the target of a denied link is denied");
+}
+
+#[test]
+fn a_directory_with_an_exception_is_masked_entry_by_entry() {
+    let files = ["s/README.md", "s/key", "s/deep/README.md", "s/deep/key", "s/pub/a", "s/pub/b/c", "s/other/x"];
+    let tree = Tree::new(&files);
+    for (patterns, expected) in [
+        (&["s/**", "!s/README.md"][..], &["s/key", "s/deep/", "s/pub/", "s/other/"][..]),
+        (&["s/**", "!**/README.md"], &["s/key", "s/deep/key", "s/pub/a", "s/pub/b/c", "s/other/x"]),
+        (&["**/s/**", "!**/s/pub/**"], &["s/README.md", "s/key", "s/deep/README.md", "s/deep/key", "s/other/x"]),
+        (&["s/", "!s/pub/b/c"], &["s/README.md", "s/key", "s/deep/", "s/other/", "s/pub/a"]),
+        (&["s/**", "!s/*"], &[]),
+        (&["s/**", "!s/pub", "s/pub/b"], &["s/README.md", "s/key", "s/deep/", "s/other/", "s/pub/b/"]),
+        (&["**/key", "!s/key"], &["s/deep/key"]),
+        (&["**/*e*", "!S/{KEY,DEEP/**}"], &["s/README.md", "s/other/"]),
+    ] {
+        let survey = tree.deny(patterns);
+        assert_eq!(tree.masks(&survey), set(expected), "{patterns:?}");
+    }
+    let survey = tree.deny(&["s/**", "!s/README.md"]);
+    assert!(survey.directories.contains(&tree.path("s")), "what appears in it later has to be seen");
+    assert!(!survey.directories.contains(&tree.path("s/deep")));
+    let absolute = tree.root.parent().unwrap().display().to_string();
+    let survey = tree.deny(&[&format!("{absolute}/**"), &format!("!{absolute}/w/s/pub/**")]);
+    assert!(tree.masks(&survey).contains("s/key") && !tree.masks(&survey).contains("s/pub/a"));
+    tree.link("s", "alias");
+    let survey = tree.deny(&["alias/**", "!alias/README.md"]);
+    assert_eq!(tree.masks(&survey), set(&["s/key", "s/deep/", "s/pub/", "s/other/"]));
 }
 
 #[test]
@@ -306,7 +369,7 @@ fn other_roots_are_searched_and_a_denied_single_file_stays_denied() {
         workspace: Some(&tree.root),
         writable: true,
         roots: &[other.clone(), file.clone()],
-        deny: &strings(&["**/.env*"]),
+        deny: &denied(&["**/.env*"]),
         protect: &[],
     })
     .unwrap();

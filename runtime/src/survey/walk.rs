@@ -295,11 +295,11 @@ impl Walk<'_> {
         match kind {
             Kind::Directory => {
                 let mode = if hit { Mode::Denied } else { at.mode };
-                let states = self.globs.step(&at.states, lower);
+                let states = self.globs.step(&at.states, lower, names);
                 if at.mode == Mode::Alias && !hit && states.is_empty() {
                     return;
                 }
-                let child = self.child(at, name, states, self.protect.step(&at.protect, lower), mode);
+                let child = self.child(at, name, states, self.protect.step(&at.protect, lower, true), mode);
                 if hit || child.path.as_os_str().len() > LONGEST_DIRECTORY {
                     found.masks.push(Mask { path: child.path.clone(), directory: true });
                 }
@@ -336,7 +336,7 @@ impl Walk<'_> {
         }
         let names = at.mode == Mode::Full && at.place.names();
         let as_directory = self.globs.hit(&at.states, lower, true, names).is_some();
-        let states = self.globs.progressed(&self.globs.step(&at.states, lower));
+        let states = self.globs.progressed(&self.globs.step(&at.states, lower, names));
         if !as_directory && states.is_empty() {
             return;
         }

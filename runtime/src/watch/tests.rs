@@ -23,7 +23,7 @@ fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage
         fs::write(path, file).unwrap();
     }
     let paths = |names: &[&str]| names.iter().map(|name| root.join(name)).collect::<Vec<_>>();
-    let deny: Vec<String> = deny.iter().map(|&text| text.to_owned()).collect();
+    let deny = denied(deny);
     let watch = Watch::new(Scope {
         roots: std::slice::from_ref(&root),
         directories: &directories,
@@ -34,6 +34,10 @@ fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage
     })
     .unwrap();
     Stage { _directory: directory, root, watch }
+}
+
+fn denied(patterns: &[&str]) -> Vec<Denied> {
+    patterns.iter().map(|&pattern| Denied { pattern: pattern.to_owned(), except: Vec::new() }).collect()
 }
 
 impl Stage {
@@ -135,7 +139,7 @@ fn what_changed_between_the_survey_and_the_watch_is_found() {
     let root = directory.path().canonicalize().unwrap();
     let since = SystemTime::now();
     fs::write(root.join(".env"), "x").unwrap();
-    let deny = [".env".to_owned()];
+    let deny = denied(&[".env"]);
     let roots = [root.clone()];
     let scope = Scope { roots: &roots, directories: &roots, deny: &deny, masked: &[], kept: &[], since: Some(since) };
     let mut seen = Vec::new();
