@@ -114,7 +114,7 @@ pub struct PolicyFlags {
     /// What waits for a person: suggest, auto-edit or full-auto
     #[arg(long, value_name = "MODE", value_parser = approval_mode)]
     pub approval: Option<ApprovalMode>,
-    /// Deny reading what matches; may be given more than once
+    /// Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it
     #[arg(long, value_name = "GLOB")]
     pub deny_read: Vec<String>,
     /// The form of the answer.

@@ -93,7 +93,8 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
         visible.push(resolved(&path));
     }
     for entry in &policy.deny_read {
-        builder.deny_read(expanded_pattern(&places.home, &entry.value));
+        let expanded = |glob: &String| expanded_pattern(&places.home, glob);
+        builder.deny_read_except(expanded(&entry.value.glob), entry.value.except.iter().map(expanded));
     }
     for entry in &policy.protect {
         builder.protect(&entry.value);

@@ -39,6 +39,7 @@ pub mod action;
 pub mod agents_md;
 pub mod catalog;
 pub mod config;
+mod deny_read;
 mod environment;
 pub mod evaluate;
 pub mod explain;
@@ -54,6 +55,7 @@ pub mod verdict;
 
 pub use action::{Action, Edit, Run};
 pub use config::{Config, ConfigError, Origin};
+pub use deny_read::DenyRead;
 pub use hook::{Hook, HookEvent, HookOutcome, HookOutcomes, HookResult};
 pub use layer::{Flags, Layer, LayerKind};
 pub use loss::Loss;

@@ -69,6 +69,27 @@ impl Globs {
     /// # Ok::<(), holdpoint_policy::paths::PatternError>(())
     /// ```
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Globs, PatternError> {
+        Globs::expanded(patterns, expand)
+    }
+
+    /// Compiles exceptions, which must not match too much: a relative pattern that starts at the workspace covers no absolute
+    /// path, and a `~/` pattern nobody's home.
+    pub(crate) fn exceptions(patterns: &[String]) -> Result<Globs, PatternError> {
+        let sure = |pattern: &str| {
+            expand(pattern).map(|mut globs| {
+                let anywhere = normalize(pattern).starts_with("**/");
+                let absolute = pattern.starts_with('/');
+                globs.retain(|(glob, _)| anywhere || absolute || !glob.glob().starts_with('/'));
+                globs
+            })
+        };
+        Globs::expanded(patterns, sure)
+    }
+
+    fn expanded<S: AsRef<str>>(
+        patterns: &[S],
+        expand: impl Fn(&str) -> Result<Vec<(globset::Glob, bool)>, PatternError>,
+    ) -> Result<Globs, PatternError> {
         let mut set = GlobSetBuilder::new();
         let mut from = Vec::new();
         for (index, pattern) in patterns.iter().enumerate() {
@@ -146,8 +167,8 @@ fn expand(pattern: &str) -> Result<Vec<(globset::Glob, bool)>, PatternError> {
     if pattern.trim().is_empty() {
         return Err(fail("an empty pattern denies nothing"));
     }
-    if pattern.starts_with('!') {
-        return Err(fail("a pattern cannot take back another (`!`); what is denied stays denied"));
+    if pattern.trim_start().starts_with('!') {
+        return Err(fail("`!` takes back from other patterns; write `\\!` for a name that starts with it"));
     }
     if pattern.chars().any(char::is_control) {
         return Err(fail("there is a control character in it"));

@@ -1,5 +1,6 @@
 //! A profile compiled and layered: what holds for one session, each value with where it came from.
 
+use crate::deny_read::DenyRead;
 use crate::hook::Hook;
 use crate::loss::Loss;
 use crate::mode::{ApprovalMode, SandboxMode};
@@ -54,8 +55,8 @@ pub struct Policy {
     pub sandbox: Sourced<SandboxMode>,
     /// What waits for a person.
     pub approval: Sourced<ApprovalMode>,
-    /// Globs of what cannot be read inside: relative to the workspace, absolute, or starting with `~/`.
-    pub deny_read: Vec<Sourced<String>>,
+    /// What cannot be read inside.
+    pub deny_read: Vec<Sourced<DenyRead>>,
     /// Paths of the workspace that stay read-only besides [`crate::paths::PROTECTED_NAMES`].
     pub protect: Vec<Sourced<String>>,
     /// Paths outside the workspace that can be read inside: absolute or starting with `~/`.

@@ -36,8 +36,8 @@ mod tests {
                 "c.toml:2:10: `1 gigabyte` is not a size, write for example \"512MiB\" or \"1GiB\"",
             ),
             (
-                "[profile.x]\ndeny_read_paths = [\"a\", \"!b\"]",
-                "c.toml:2:25: a pattern cannot take back another (`!`); what is denied stays denied",
+                "[profile.x]\ndeny_read_paths = [\"!b\", \"a\"]",
+                "c.toml:2:20: an exception (`!`) takes back from the patterns before it in the same list, and there is none",
             ),
             (
                 "[profile.x]\nallow_missing = [\"late-mask\"]",

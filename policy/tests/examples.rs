@@ -54,7 +54,7 @@ mod tests {
             assert_eq!(policy.model.as_ref().map(|model| model.value.as_str()), Some("gpt-5.5"));
             assert_eq!(policy.sandbox.value, SandboxMode::WorkspaceWrite);
             assert_eq!(policy.approval.value, ApprovalMode::Suggest);
-            let globs: Vec<&str> = policy.deny_read.iter().map(|glob| glob.value.as_str()).collect();
+            let globs: Vec<&str> = policy.deny_read.iter().map(|glob| glob.value.glob.as_str()).collect();
             let wanted =
                 ["**/.env*", "**/secrets/**", "**/*token*", "**/*credential*", "**/railway.json", "**/.railway/**"];
             assert_eq!(globs, wanted);

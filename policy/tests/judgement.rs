@@ -88,6 +88,53 @@ mod tests {
     }
 
     #[test]
+    fn an_exception_takes_back_from_its_own_list_and_from_nothing_else() {
+        let layers = |files: &[(LayerKind, &str)], flags: &[&str]| {
+            let layer = |(kind, text): &(LayerKind, &str)| {
+                Layer::new(*kind, Config::parse(text, &Origin::file("c.toml")).unwrap())
+            };
+            let flags = Flags { deny_read: flags.iter().map(|&flag| flag.to_owned()).collect(), ..Flags::default() };
+            compile(&files.iter().map(layer).collect::<Vec<_>>(), None, &flags).unwrap()
+        };
+        const PATTERN: &str = "deny_read_paths = [\"**/.env*\"]\n";
+        const EXCEPT: &str = "deny_read_paths = [\"**/.env*\", \"!**/.env.example\"]\n";
+        let (system, user, project) = (LayerKind::System, LayerKind::User, LayerKind::Project);
+        for (files, flags, expected) in [
+            (&[(user, EXCEPT)][..], &[][..], Verdict::Allow),
+            (&[(project, EXCEPT)], &[], Verdict::Allow),
+            (&[], &[".env*", "!.env.example"], Verdict::Allow),
+            (&[(user, EXCEPT), (project, EXCEPT)], &[], Verdict::Allow),
+            (&[(user, PATTERN), (project, EXCEPT)], &[], Verdict::Deny),
+            (&[(system, PATTERN), (user, EXCEPT)], &[], Verdict::Deny),
+            (&[(user, EXCEPT), (project, PATTERN)], &[], Verdict::Deny),
+            (&[(user, EXCEPT)], &[".env*"], Verdict::Deny),
+            (&[(user, PATTERN)], &["x", "!.env.example"], Verdict::Deny),
+        ] {
+            let policy = layers(files, flags);
+            assert_eq!(read(&policy, "app/.env.example"), expected, "{:?}", policy.deny_read);
+            assert_eq!(read(&policy, "app/.env"), Verdict::Deny);
+        }
+        assert_ne!(layers(&[(user, EXCEPT)], &[]).digest_material(), layers(&[(user, PATTERN)], &[]).digest_material());
+    }
+
+    #[test]
+    fn what_is_not_certain_to_be_excepted_is_denied() {
+        let denied = "[\"*.key\", \"!pub/a.key\", \"!~/b.key\", \"!d/\", \"/srv/**\", \"!/srv/c.key\"]";
+        let policy = policy(&format!("[profile.default]\ndeny_read_paths = {denied}\n"));
+        for (path, expected) in [
+            ("pub/a.key", Verdict::Allow),
+            ("x/pub/a.key", Verdict::Deny),
+            ("/home/a/x/pub/a.key", Verdict::Deny),
+            ("/home/a/b.key", Verdict::Deny),
+            ("d/x.key", Verdict::Allow),
+            ("/srv/c.key", Verdict::Ask),
+            ("/srv/d.key", Verdict::Deny),
+        ] {
+            assert_eq!(read(&policy, path), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn an_allow_rule_takes_back_only_the_word_of_the_approval_mode() {
         let policy = policy(
             "[[rules]]\nprefix = [\"git\", [\"status\", \"reset\"]]\nverdict = \"allow\"\n[[rules]]\nprefix = [\"git\", \"status\", \"-x\"]\nverdict = \"deny\"\nreason = \"not so\"\n",

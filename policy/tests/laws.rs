@@ -23,6 +23,12 @@ mod tests {
                 .prop_map(move |word| word.map(|word| format!("{key} = \"{word}\"\n")).unwrap_or_default())
         };
         let paths = prop::collection::vec(prop::sample::select(vec!["**/.env*", "a/b", "**/x/**", "c.txt"]), 0..3);
+        let paths = (paths, prop::option::of(prop::sample::select(vec!["!**/.env", "!**/x/y", "!c.txt"]))).prop_map(
+            |(mut paths, exception)| {
+                paths.extend(exception.filter(|_| !paths.is_empty()));
+                paths
+            },
+        );
         let limit = prop::option::of(1u64..5);
         (
             word("sandbox", &["read-only", "workspace-write", "workspace-write-and-net"]),

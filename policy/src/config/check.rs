@@ -2,6 +2,7 @@
 
 use super::shape::{FileShape, LimitsShape, RuleShape};
 use super::{Config, ConfigError, Mistake, Place};
+use crate::deny_read;
 use crate::mode::{SandboxMode, list};
 use crate::paths;
 use crate::rules::Rule;
@@ -153,8 +154,9 @@ fn check_tool(config: &Config, tool: &Spanned<String>) -> Result<(), ConfigError
 }
 
 fn globs(config: &Config, patterns: &[Spanned<String>]) -> Result<(), ConfigError> {
-    for pattern in patterns {
-        paths::check(pattern.get_ref()).map_err(|error| config.error(Mistake::BadValue, pattern.span(), error.why))?;
+    for (index, pattern) in patterns.iter().enumerate() {
+        deny_read::check(pattern.get_ref(), index == 0)
+            .map_err(|error| config.error(Mistake::BadValue, pattern.span(), error.why))?;
     }
     Ok(())
 }

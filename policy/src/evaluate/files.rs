@@ -2,7 +2,7 @@
 
 use super::by_approval;
 use crate::mode::{ApprovalMode, SandboxMode};
-use crate::paths::{self, Globs};
+use crate::paths;
 use crate::policy::{Policy, Sourced};
 use crate::verdict::{Judgement, Reason, Verdict};
 use std::path::{Component, Path, PathBuf};
@@ -73,15 +73,9 @@ fn written(policy: &Policy, path: &Path, outside_by_permission: bool) -> Judgeme
 }
 
 fn denied_read(policy: &Policy, path: &Path) -> Option<Reason> {
-    let patterns: Vec<&str> = policy.deny_read.iter().map(|glob| glob.value.as_str()).collect();
-    // Patterns are checked when they are read; should one be broken here all the same, nothing is readable.
-    let hit = match Globs::new(&patterns) {
-        Ok(globs) => globs.matches(path, true)?.to_owned(),
-        Err(error) => error.pattern,
-    };
-    let source = policy.deny_read.iter().find(|glob| glob.value == hit)?;
+    let source = policy.deny_read.iter().find(|pattern| pattern.value.covers(path))?;
     let text = format!("`{}` cannot be read here", path.display());
-    Some(Reason::new(Verdict::Deny, format!("deny_read_paths: {hit}"), &source.origin, text))
+    Some(Reason::new(Verdict::Deny, format!("deny_read_paths: {}", source.value.glob), &source.origin, text))
 }
 
 fn sandbox_rule(policy: &Policy) -> String {

@@ -47,8 +47,10 @@ pub fn lines(policy: &Policy) -> Vec<Line> {
     }
     add("sandbox", policy.sandbox.value.to_string(), &policy.sandbox.origin);
     add("approval_policy", policy.approval.value.to_string(), &policy.approval.origin);
+    for entry in &policy.deny_read {
+        add("deny_read_paths", entry.value.to_string(), &entry.origin);
+    }
     for (key, list) in [
-        ("deny_read_paths", &policy.deny_read),
         ("protect_paths", &policy.protect),
         ("readable_paths", &policy.readable),
         ("writable_paths", &policy.writable),

@@ -39,7 +39,9 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
         list("may also read", &policy.readable);
         list("may also write", &policy.writable);
     }
-    list("cannot read", &policy.deny_read);
+    let denied: Vec<Sourced<String>> =
+        policy.deny_read.iter().map(|entry| Sourced::new(entry.value.to_string(), "")).collect();
+    list("cannot read", &denied);
     list("cannot execute", &policy.exec_deny);
     if matches!(policy.sandbox.value, SandboxMode::WorkspaceWrite | SandboxMode::WorkspaceWriteAndNet) {
         let own: String = policy.protect.iter().map(|path| format!(", {}", path.value)).collect();

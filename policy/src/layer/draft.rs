@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::config::shape::{CatalogShape, LimitsShape, ProfileShape};
+use crate::deny_read::DenyRead;
 use crate::environment::INHERITED;
 use crate::loss::Loss;
 use crate::mode::{ApprovalMode, SandboxMode};
@@ -58,7 +59,7 @@ impl Draft {
         if let Some(mode) = &shape.approval_policy {
             policy.approval = sourced(config, mode, |mode| *mode);
         }
-        extend(&mut policy.deny_read, config, &shape.deny_read_paths, |glob| paths::normalize(glob));
+        deny_read(&mut policy.deny_read, config, &shape.deny_read_paths);
         extend(&mut policy.protect, config, &shape.protect_paths, |path| paths::tidy(path));
         extend(&mut policy.readable, config, &shape.readable_paths, |path| paths::tidy(path));
         extend(&mut policy.writable, config, &shape.writable_paths, |path| paths::tidy(path));
@@ -84,8 +85,8 @@ impl Draft {
         self.policy.approval = mode;
     }
 
-    pub(super) fn deny_read(&mut self, glob: Sourced<String>) {
-        push(&mut self.policy.deny_read, glob);
+    pub(super) fn deny_read(&mut self, pattern: Sourced<DenyRead>) {
+        push(&mut self.policy.deny_read, pattern);
     }
 
     /// Tightens by the keys that stand outside a profile.
@@ -143,7 +144,7 @@ impl Draft {
         protect: &[Spanned<String>],
         exec_deny: &[Spanned<String>],
     ) {
-        extend(&mut self.policy.deny_read, config, deny_read, |glob| paths::normalize(glob));
+        self::deny_read(&mut self.policy.deny_read, config, deny_read);
         extend(&mut self.policy.protect, config, protect, |path| paths::tidy(path));
         extend(&mut self.policy.exec_deny, config, exec_deny, |path| paths::tidy(path));
     }
@@ -208,8 +209,17 @@ fn extend(
     }
 }
 
+/// One list of denied patterns; its exceptions stay with them.
+fn deny_read(list: &mut Vec<Sourced<DenyRead>>, config: &Config, words: &[Spanned<String>]) {
+    let patterns = words.iter().filter(|word| !word.get_ref().starts_with('!'));
+    let denied = DenyRead::list(words.iter().map(|word| word.get_ref().as_str()));
+    for (denied, word) in denied.into_iter().zip(patterns) {
+        push(list, Sourced::new(denied, config.source_of(word.span())));
+    }
+}
+
 /// The first who said it stays its origin.
-fn push(list: &mut Vec<Sourced<String>>, word: Sourced<String>) {
+fn push<T: PartialEq>(list: &mut Vec<Sourced<T>>, word: Sourced<T>) {
     if !list.iter().any(|known| known.value == word.value) {
         list.push(word);
     }

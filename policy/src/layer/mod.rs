@@ -15,12 +15,12 @@ mod project;
 pub(crate) use project::refuse_loosening;
 mod resolve;
 
-use crate::config::{Config, ConfigError, Mistake};
+use crate::config::{self, Config, ConfigError, Mistake};
+use crate::deny_read::{self, DenyRead};
 use crate::hook::Hook;
 use crate::mode::{ApprovalMode, SandboxMode};
 use crate::policy::{Policy, Sourced, Warning};
 use crate::rules::Rule;
-use crate::{config, paths};
 use draft::Draft;
 
 /// Who wrote a layer. The order is the precedence.
@@ -72,7 +72,7 @@ pub struct Flags {
     pub sandbox: Option<SandboxMode>,
     /// `--approval`.
     pub approval: Option<ApprovalMode>,
-    /// `--deny-read`, each adding one glob.
+    /// `--deny-read`, each adding one glob, or with `!` an exception from those before it.
     pub deny_read: Vec<String>,
 }
 
@@ -127,8 +127,8 @@ pub fn compile(layers: &[Layer], profile: Option<&str>, flags: &Flags) -> Result
             draft.tighten_profile(&layer.config, shape);
         }
     }
-    for glob in &flags.deny_read {
-        draft.deny_read(Sourced::new(paths::normalize(glob), "--deny-read"));
+    for denied in DenyRead::list(flags.deny_read.iter().map(String::as_str)) {
+        draft.deny_read(Sourced::new(denied, "--deny-read"));
     }
 
     let mut policy = draft.finish(name);
@@ -153,8 +153,8 @@ fn set_flags(draft: &mut Draft, flags: &Flags) -> Result<(), ConfigError> {
     if let Some(mode) = flags.approval {
         draft.set_approval(Sourced::new(mode, "--approval"));
     }
-    for glob in &flags.deny_read {
-        paths::check(glob).map_err(|error| {
+    for (index, glob) in flags.deny_read.iter().enumerate() {
+        deny_read::check(glob, index == 0).map_err(|error| {
             ConfigError::elsewhere(Mistake::BadValue, "--deny-read", format!("`{}`: {}", error.pattern, error.why))
         })?;
     }
