@@ -44,7 +44,7 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l profile -d '
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l deny-read -d 'Deny reading what matches; may be given more than once' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l hold-timeout -d 'How long a hold waits for a decision, such as 90s or 1h' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -s h -l help -d 'Print help'
@@ -54,7 +54,7 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l profile -d
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l deny-read -d 'Deny reading what matches; may be given more than once' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l hold-timeout -d 'How long a hold waits for a decision, such as 90s or 1h' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -s h -l help -d 'Print help'
@@ -64,7 +64,7 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l profile -d
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l deny-read -d 'Deny reading what matches; may be given more than once' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -s h -l help -d 'Print help'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -s V -l version -d 'Print version'
@@ -73,7 +73,7 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l profile 
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l deny-read -d 'Deny reading what matches; may be given more than once' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -s V -l version -d 'Print version'
@@ -106,7 +106,7 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l profile -
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l deny-read -d 'Deny reading what matches; may be given more than once' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -s V -l version -d 'Print version'

@@ -75,10 +75,9 @@ impl Exceptions {
         hits.peek()?;
         let back = self.taken_back(at, lower, directory);
         let below = if directory { self.globs.advance(&at.positions, lower) } else { Vec::new() };
-        hits.find(|&pattern| {
-            !self.has(pattern, &back)
-                && !(directory && self.of[usize::from(pattern)].iter().any(|&own| self.globs.reaches(own, &below)))
-        })
+        // A file has nothing below it, a directory may have something that stays readable.
+        let spares = |own: &u16| back.binary_search(own).is_ok() || (directory && self.globs.reaches(*own, &below));
+        hits.find(|&pattern| !self.of[usize::from(pattern)].iter().any(spares))
     }
 
     /// The exceptions that hold for the entry `lower`.
