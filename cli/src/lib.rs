@@ -1,7 +1,7 @@
 //! `holdpoint`: the one place that composes policy, hooks, approval and the sandbox into a program.
 //!
 //! The library target exists for the program itself and for the build's generators of man pages and completions
-//! ([`command`]). What holds a session together is in `session`; every exit code is in [`exit`].
+//! ([`command`]). What holds an invocation together is in `invocation`; every exit code is in [`exit`].
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +12,8 @@ use clap::{CommandFactory, Parser};
 pub mod args;
 pub mod error;
 pub mod exit;
+mod invocation;
 pub mod report;
-mod session;
 
 mod agents_md;
 mod apply;

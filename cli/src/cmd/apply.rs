@@ -1,4 +1,4 @@
-//! `holdpoint apply`: read a patch, then everything is done by the session.
+//! `holdpoint apply`: read a patch, then everything is done by the invocation.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::apply::{LARGEST, Patch};
 use crate::args::Apply;
 use crate::error::Error;
 use crate::files::open_regular;
-use crate::{report, session};
+use crate::{invocation, report};
 
 /// Apply the patch.
 ///
@@ -18,7 +18,7 @@ use crate::{report, session};
 pub(super) fn apply(args: &Apply) -> Result<u8, Error> {
     let text = read(&args.patch)?;
     let patch = Patch::parse(&text)?;
-    let code = session::edit(&args.flags, &patch, args.wait.hold_timeout)?;
+    let code = invocation::edit(&args.flags, &patch, args.wait.hold_timeout)?;
     if args.flags.answer.json {
         let paths: Vec<String> = patch.paths().iter().map(|path| path.to_string_lossy().into_owned()).collect();
         report::result(&json!({"result": "applied", "exit": code, "paths": paths}))?;

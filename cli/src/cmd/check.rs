@@ -10,7 +10,7 @@ use crate::confine::confinement;
 use crate::error::Error;
 use crate::load::load;
 use crate::report::{self, encoded};
-use crate::{exit, session};
+use crate::{exit, invocation};
 
 /// Say what would happen.
 ///
@@ -18,7 +18,7 @@ use crate::{exit, session};
 /// [`Error::Config`] and its kin: a policy that cannot be read says nothing.
 pub(super) fn check(args: &Check) -> Result<u8, Error> {
     let loaded = load(&args.flags)?;
-    let action = session::action(&loaded, &args.argv);
+    let action = invocation::action(&loaded, &args.argv);
     let judgement = evaluate::evaluate(&loaded.policy, &action, &HookOutcomes::default());
     let about = About { cwd: loaded.workspace.cwd.clone(), ..About::default() };
     let event = Event::command(HookEvent::PreToolUse, &args.argv, &about);

@@ -1,8 +1,8 @@
-//! `holdpoint run`: everything is done by the session.
+//! `holdpoint run`: everything is done by the invocation.
 
 use crate::args::Run;
 use crate::error::Error;
-use crate::session;
+use crate::invocation;
 
 /// Run the command.
 ///
@@ -15,5 +15,5 @@ pub(super) fn run(args: &Run) -> Result<u8, Error> {
             next: "write: holdpoint run -- CMD ARGS".into(),
         });
     }
-    session::run(&args.flags, &args.argv, args.wait.hold_timeout)
+    invocation::run(&args.flags, &args.argv, args.wait.hold_timeout)
 }

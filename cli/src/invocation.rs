@@ -35,7 +35,7 @@ use crate::report;
 use crate::signals::Signals;
 
 /// What holds for one invocation.
-struct Session<'a> {
+struct Invocation<'a> {
     flags: &'a PolicyFlags,
     loaded: Loaded,
     signals: &'a Signals,
@@ -57,10 +57,10 @@ enum Cleared {
 /// Whatever kept it from being run: see [`Error`].
 pub(crate) fn run(flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
     let signals = Signals::take()?;
-    let mut session = Session::open(flags, &signals)?;
-    session.tell(HookEvent::SessionStart);
-    let done = session.run(argv, ttl);
-    session.tell(HookEvent::SessionEnd);
+    let mut invocation = Invocation::open(flags, &signals)?;
+    invocation.tell(HookEvent::SessionStart);
+    let done = invocation.run(argv, ttl);
+    invocation.tell(HookEvent::SessionEnd);
     done
 }
 
@@ -70,11 +70,11 @@ pub(crate) fn run(flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Resu
 /// Whatever kept it from being applied; nothing was changed then.
 pub(crate) fn edit(flags: &PolicyFlags, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
     let signals = Signals::take()?;
-    let mut session = Session::open(flags, &signals)?;
-    session.edit(patch, ttl)
+    let mut invocation = Invocation::open(flags, &signals)?;
+    invocation.edit(patch, ttl)
 }
 
-impl<'a> Session<'a> {
+impl<'a> Invocation<'a> {
     fn open(flags: &'a PolicyFlags, signals: &'a Signals) -> Result<Self, Error> {
         let loaded = load(flags)?;
         for warning in &loaded.policy.warnings {
