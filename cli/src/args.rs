@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use holdpoint_policy::config::Time;
 use holdpoint_policy::{ApprovalMode, SandboxMode};
+use holdpoint_runtime::Protection;
 
 use crate::exit;
 
@@ -26,6 +27,9 @@ pub enum Command {
     /// Run a command inside the sandbox, once policy, hooks and (where the policy says so) a person let it.
     #[command(after_help = RUN_HELP)]
     Run(Run),
+    /// Write the sandbox of a command as an OCI bundle, for runc, crun or youki to run. Runs nothing.
+    #[command(after_help = BUNDLE_HELP)]
+    Bundle(Bundle),
     /// Apply a unified diff to the workspace: all of it or nothing.
     #[command(after_help = APPLY_HELP)]
     Apply(Apply),
@@ -73,6 +77,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Run(args) => args.flags.answer.json,
+            Self::Bundle(args) => args.flags.answer.json,
             Self::Apply(args) => args.flags.answer.json,
             Self::Check(args) => args.flags.answer.json,
             Self::Explain(args) => args.flags.answer.json,
@@ -141,6 +146,23 @@ pub struct Run {
     pub wait: Wait,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    pub argv: Vec<OsString>,
+}
+
+/// `holdpoint bundle`.
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// What decides the policy.
+    #[command(flatten)]
+    pub flags: PolicyFlags,
+    /// Write the bundle although engines lack this protection; may be given more than once, or as a list with commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = protection)]
+    pub allow_missing: Vec<Protection>,
+    /// The directory to write: it must be empty or not exist
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub argv: Vec<OsString>,
 }
 
@@ -272,6 +294,12 @@ fn approval_mode(word: &str) -> Result<ApprovalMode, String> {
     word.parse().map_err(|_| "known are suggest, auto-edit and full-auto".into())
 }
 
+/// A protection by the name that reports give it.
+fn protection(word: &str) -> Result<Protection, String> {
+    use serde::de::{Deserialize, IntoDeserializer, value::Error};
+    Protection::deserialize(IntoDeserializer::<Error>::into_deserializer(word)).map_err(|error| error.to_string())
+}
+
 fn time(text: &str) -> Result<Duration, String> {
     Time::parse(text).map(|time| time.0)
 }
@@ -284,6 +312,17 @@ Examples:
   holdpoint run -- cargo test
   holdpoint run --profile production-adjacent -- ./agent.sh
   holdpoint run --sandbox read-only --approval full-auto -- rg TODO";
+
+const BUNDLE_HELP: &str = "\
+Writes DIR/config.json and DIR/rootfs with the mounts, masks, protected names, limits and refused system calls that
+`holdpoint run` would give the command. What an engine does not enforce is an error with exit code 69, unless it is
+named with --allow-missing; what is denied now, or would be held, is not written. Whoever has the bundle can run it
+again and again, and nobody is asked then: a hold needs `holdpoint run`.
+
+Examples:
+  holdpoint bundle --approval full-auto --allow-missing landlock,reserved-names /tmp/b -- make test
+  runc run --bundle /tmp/b build-1
+  crun run --bundle /tmp/b build-2";
 
 const APPLY_HELP: &str = "\
 Holds the diff for a person under `suggest`, applies it at once under `auto-edit` and `full-auto`; never outside the

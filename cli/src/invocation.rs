@@ -74,6 +74,36 @@ pub(crate) fn edit(flags: &PolicyFlags, patch: &Patch, ttl: Duration) -> Result<
     invocation.edit(patch, ttl)
 }
 
+/// Do something with the sandbox that a command would have if nobody had to be asked about it. Nothing is executed here, and
+/// what is done may be carried out many times later: a person's release, which is for one time, is no use for that.
+///
+/// # Errors
+/// [`Error::Denied`] when the command is denied or would be held, and whatever `act` says.
+pub(crate) fn unattended<T>(
+    flags: &PolicyFlags,
+    argv: &[OsString],
+    act: impl FnOnce(&Loaded, &mut Confinement, &[(OsString, OsString)]) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let signals = Signals::take()?;
+    let invocation = Invocation::open(flags, &signals)?;
+    let event = Event::command(HookEvent::PreToolUse, argv, &invocation.about);
+    let judgement = invocation.judge(&action(&invocation.loaded, argv), &event)?;
+    match judgement.verdict {
+        Verdict::Allow => {}
+        Verdict::Deny => return Err(denied(&judgement)),
+        Verdict::Ask => {
+            let by = "the policy: it would be held, and nobody can be asked here".into();
+            return Err(Error::Denied { by, reasons: judgement.deciding().cloned().collect() });
+        }
+    }
+    let Some(mut confined) = confinement(&invocation.loaded)? else {
+        let why = "the profile says sandbox = \"none\", so there is no sandbox to write down".into();
+        return Err(Error::Usage { why, next: "choose another profile, or --sandbox workspace-write".into() });
+    };
+    confined.warnings.iter().for_each(|warning| report::say(&report::encoded(warning)));
+    act(&invocation.loaded, &mut confined, &invocation.environment())
+}
+
 impl<'a> Invocation<'a> {
     fn open(flags: &'a PolicyFlags, signals: &'a Signals) -> Result<Self, Error> {
         let loaded = load(flags)?;

@@ -194,7 +194,8 @@ fn send(child: &process::Child, group: bool, signal: Signal) -> Result<(), Errno
     if group { killpg(pid, signal) } else { kill(pid, signal) }
 }
 
-fn not_started(error: runtime::Error) -> Error {
+/// Why there is no sandbox, for the person.
+pub(crate) fn not_started(error: runtime::Error) -> Error {
     let doctor = "run `holdpoint doctor` to see what this machine can enforce";
     match error {
         runtime::Error::Unsupported { protection, needs } => {

@@ -25,6 +25,9 @@ _holdpoint() {
             holdpoint,approve)
                 cmd="holdpoint__subcmd__approve"
                 ;;
+            holdpoint,bundle)
+                cmd="holdpoint__subcmd__bundle"
+                ;;
             holdpoint,check)
                 cmd="holdpoint__subcmd__check"
                 ;;
@@ -64,6 +67,9 @@ _holdpoint() {
             holdpoint__subcmd__help,approve)
                 cmd="holdpoint__subcmd__help__subcmd__approve"
                 ;;
+            holdpoint__subcmd__help,bundle)
+                cmd="holdpoint__subcmd__help__subcmd__bundle"
+                ;;
             holdpoint__subcmd__help,check)
                 cmd="holdpoint__subcmd__help__subcmd__check"
                 ;;
@@ -101,7 +107,7 @@ _holdpoint() {
 
     case "${cmd}" in
         holdpoint)
-            opts="-h -V --help --version run apply check explain serve pair holds approve deny agents-md doctor completions help"
+            opts="-h -V --help --version run bundle apply check explain serve pair holds approve deny agents-md doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -196,6 +202,62 @@ _holdpoint() {
             fi
             case "${prev}" in
                 --digest)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        holdpoint__subcmd__bundle)
+            opts="-h -V --config --profile --workspace --sandbox --approval --deny-read --json --allow-missing --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workspace)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --sandbox)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --approval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --deny-read)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-missing)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -395,7 +457,7 @@ _holdpoint() {
             return 0
             ;;
         holdpoint__subcmd__help)
-            opts="run apply check explain serve pair holds approve deny agents-md doctor completions help"
+            opts="run bundle apply check explain serve pair holds approve deny agents-md doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -437,6 +499,20 @@ _holdpoint() {
             return 0
             ;;
         holdpoint__subcmd__help__subcmd__approve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        holdpoint__subcmd__help__subcmd__bundle)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

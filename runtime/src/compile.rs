@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Error, Result},
-    landlocked::{self, Rights},
+    landlocked,
     plan::{Access, Kept, Mount, Plan},
     probe,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
@@ -292,22 +292,7 @@ impl Compiler {
 
     /// Rules for what exists only inside; those for host files stand in the ruleset already.
     fn landlock(&mut self, plan: &Plan, ruleset: RawFd) -> Result<()> {
-        let Rights { all, list, devices, settings } = landlocked::rights();
-        let writable = |mount: &&Mount| matches!(mount, Mount::Private { access: Access::ReadWrite, .. });
-        let private = plan.view.iter().filter(writable).map(Mount::path);
-        let mut rules = vec![
-            ("/", list),
-            ("/proc", settings),
-            ("/dev", devices),
-            ("/dev/shm", all),
-            ("/tmp", all),
-            ("/var/tmp", all),
-        ]
-        .into_iter()
-        .map(|(path, access)| (PathBuf::from(path), access))
-        .collect::<Vec<_>>();
-        rules.extend(private.map(|path| (path.clone(), all)));
-        for (path, access) in rules {
+        for (path, access) in landlocked::inside(plan) {
             let path = if path == Path::new("/") { c".".into() } else { below_root(&path)? };
             self.step(Step::LandlockAllow { ruleset, root: ROOT, path, access });
         }

@@ -18,6 +18,8 @@ pub enum Protection {
     Seccomp,
     /// Masks for denied files that appear after the start.
     LateMasks,
+    /// Protected names that do not exist yet, and protected symbolic links.
+    ReservedNames,
     /// A limit on the number of processes.
     ProcessLimit,
     /// A limit on memory.
@@ -32,6 +34,7 @@ impl fmt::Display for Protection {
             Self::Landlock => "landlock",
             Self::Seccomp => "seccomp",
             Self::LateMasks => "late-masks",
+            Self::ReservedNames => "reserved-names",
             Self::ProcessLimit => "process-limit",
             Self::MemoryLimit => "memory-limit",
         })

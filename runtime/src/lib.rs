@@ -48,6 +48,8 @@ mod landlocked;
 mod memory;
 #[allow(dead_code, unused_imports, reason = "the guards that stand on it use it")]
 mod notify;
+#[cfg(feature = "oci")]
+pub mod oci;
 mod plan;
 pub mod probe;
 

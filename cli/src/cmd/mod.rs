@@ -2,6 +2,7 @@
 
 mod agents_md;
 mod apply;
+mod bundle;
 mod check;
 mod completions;
 mod decide;
@@ -21,6 +22,7 @@ use crate::error::Error;
 pub(crate) fn dispatch(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Bundle(args) => bundle::bundle(&args),
         Command::Apply(args) => apply::apply(&args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
