@@ -1,7 +1,7 @@
 //! What is read at all. The parser is a foreign one, descends by recursion and takes time exponential in the nesting of some
 //! constructs (sixteen unclosed `{` or `case` take a second), so both depth and cost are bounded before it sees a script.
 
-use super::{Extraction, Reader};
+use super::Reader;
 use brush_parser::Token;
 
 /// Longest script, in bytes; scripts inside scripts share it.
@@ -27,17 +27,18 @@ const MOST_SUBSCRIPTS: usize = 300;
 
 const STACK: usize = 64 << 20;
 
-/// Runs the reader on a thread of its own, whose stack does not depend on who calls.
-pub(super) fn on_own_stack(work: impl FnOnce(&mut Reader) + Send + 'static) -> Extraction {
-    let failed = |why: &str| Extraction { unknown: Some(why.to_owned()), ..Extraction::default() };
-    let thread = std::thread::Builder::new().name("shell reader".to_owned()).stack_size(STACK).spawn(move || {
-        let mut reader = Reader::default();
-        work(&mut reader);
-        reader.read
-    });
-    match thread {
-        Ok(thread) => thread.join().unwrap_or_else(|_| failed("the shell reader failed on this command")),
-        Err(error) => failed(&format!("there was no thread to read this command on: {error}")),
+/// Reads on a thread of its own, whose stack does not depend on who calls.
+pub(super) fn on_own_stack(reader: &mut Reader, work: impl FnOnce(&mut Reader) + Send) {
+    let on_thread = |reader: &mut Reader| {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("shell reader".to_owned()).stack_size(STACK);
+            thread.spawn_scoped(scope, || work(reader)).map(|thread| thread.join().is_ok())
+        })
+    };
+    match on_thread(reader) {
+        Ok(true) => {}
+        Ok(false) => reader.unknown("the shell reader failed on this command"),
+        Err(error) => reader.unknown(format!("there was no thread to read this command on: {error}")),
     }
 }
 

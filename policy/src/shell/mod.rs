@@ -152,13 +152,12 @@ pub fn extract(argv: &[OsString]) -> Extraction {
         None => Word::Unknown(word.to_string_lossy().into_owned()),
     });
     let invocation = Invocation { words: words.collect(), ..Invocation::default() };
-    guard::on_own_stack(move |reader| reader.invocation(invocation, 0))
+    Reader::read(|reader| reader.invocation(invocation, 0))
 }
 
 /// Reads a shell script.
 pub fn read_script(script: &str) -> Extraction {
-    let script = script.to_owned();
-    guard::on_own_stack(move |reader| reader.script(&script, &Input::Inherited, 0))
+    Reader::read(|reader| reader.script(script, &Input::Inherited, 0))
 }
 
 /// Reads command lines and collects what they start.
@@ -169,9 +168,17 @@ pub(crate) struct Reader {
     variables: BTreeMap<String, String>,
     /// Bytes of script read so far, nested ones counted again.
     bytes: usize,
+    /// Whether this runs where the parser may descend.
+    deep_stack: bool,
 }
 
 impl Reader {
+    fn read(work: impl FnOnce(&mut Self)) -> Extraction {
+        let mut reader = Self::default();
+        work(&mut reader);
+        reader.read
+    }
+
     /// Remembers the first reason why something is unknown.
     fn unknown(&mut self, why: impl Into<String>) {
         if self.read.unknown.is_none() {

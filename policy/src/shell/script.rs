@@ -6,6 +6,15 @@ use brush_parser::ast;
 impl Reader {
     /// Reads a script that gets `input`. What cannot be read is remembered as unknown.
     pub(super) fn script(&mut self, text: &str, input: &Input, depth: usize) {
+        // A thread costs more than all the rest of a judgement, so only what has a script in it gets one.
+        if std::mem::replace(&mut self.deep_stack, true) {
+            return self.parse(text, input, depth);
+        }
+        guard::on_own_stack(self, |reader| reader.parse(text, input, depth));
+        self.deep_stack = false;
+    }
+
+    fn parse(&mut self, text: &str, input: &Input, depth: usize) {
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > guard::MOST_BYTES {
             return self.unknown("the script is too long to be read");
