@@ -42,8 +42,6 @@ pub(crate) struct Ends {
     pub(crate) resident: RawFd,
     /// Pid 1's socket.
     pub(crate) control: RawFd,
-    /// The warden's socket, when there is something to watch.
-    pub(crate) warden: Option<RawFd>,
     /// The Landlock ruleset, unless it may be missing.
     pub(crate) ruleset: Option<RawFd>,
 }
@@ -106,10 +104,7 @@ impl Compiler {
     fn root(&mut self, plan: &Plan) -> Result<()> {
         self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "4m".into())], NOSUID | NODEV, ROOT);
         self.step(Step::OverRoot(ROOT));
-        self.filesystem(c"tmpfs", &[(c"mode", "0700".into()), (c"size", "64k".into())], NOSUID | NODEV | NOEXEC, MASKS);
-        self.step(Step::File { root: MASKS, path: MASK_FILE.into(), mode: 0 });
-        self.step(Step::Directory { root: MASKS, path: MASK_DIRECTORY.into(), mode: 0 });
-        self.step(Step::Attributes { mount: MASKS, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
+        self.steps.extend(masks());
         for directory in ["/tmp", "/proc", "/dev", "/run", "/home", "/var", "/var/tmp"] {
             self.directory(Path::new(directory))?;
         }
@@ -118,9 +113,7 @@ impl Compiler {
     }
 
     fn filesystem(&mut self, kind: &'static CStr, options: &[(&'static CStr, String)], attributes: u64, to: Slot) {
-        let options =
-            options.iter().map(|(key, value)| (*key, CString::new(value.as_str()).unwrap_or_default())).collect();
-        self.step(Step::Filesystem { kind, options, attributes, to });
+        self.step(new_filesystem(kind, options, attributes, to));
     }
 
     /// A private file system in memory.
@@ -299,14 +292,10 @@ impl Compiler {
         Ok(())
     }
 
-    /// Leaves the host's view, starts the warden, gives everything up and becomes pid 1.
+    /// Leaves the host's view, gives everything up and becomes pid 1.
     fn enter(&mut self, plan: &Plan, ends: &Ends) {
         self.step(Step::Pivot(ROOT));
         self.step(Step::NullStandard);
-        let resident = Descriptor::Known(ends.resident);
-        if let Some(socket) = ends.warden {
-            self.step(Step::Spawn(Box::new(warden(resident, socket))));
-        }
         self.limits(plan);
         self.step(Step::Descriptor { from: Descriptor::Known(ends.control), to: CONTROL });
         self.step(Step::CloseFrom(CONTROL + 1));
@@ -317,6 +306,7 @@ impl Compiler {
             self.step(Step::LandlockRestrict { ruleset });
         }
         self.step(Step::Seccomp);
+        let resident = Descriptor::Known(ends.resident);
         self.step(Step::Execute { program: resident, arguments: Arguments::new(vec![c"init".into()]) });
     }
 
@@ -336,10 +326,31 @@ impl Compiler {
     }
 }
 
+/// The program that puts a warden into the running sandbox whose pid 1 has the pidfd `first`. Joining a pid namespace counts
+/// for children only (setns(2)), so the warden is one.
+pub(crate) fn warden(resident: RawFd, first: RawFd, socket: RawFd) -> Program {
+    let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
+    let mut steps = vec![Step::Join { first, namespaces }];
+    steps.extend(masks());
+    steps.push(Step::Spawn(Box::new(covering(Descriptor::Known(resident), socket))));
+    Program::new(steps, Vec::new())
+}
+
+/// A detached tree with an unreadable file and an unreadable directory, to be mounted over what nobody may read.
+fn masks() -> [Step; 4] {
+    [
+        new_filesystem(c"tmpfs", &[(c"mode", "0700".into()), (c"size", "64k".into())], NOSUID | NODEV | NOEXEC, MASKS),
+        Step::File { root: MASKS, path: MASK_FILE.into(), mode: 0 },
+        Step::Directory { root: MASKS, path: MASK_DIRECTORY.into(), mode: 0 },
+        Step::Attributes { mount: MASKS, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false },
+    ]
+}
+
 /// The warden keeps the one capability that mounting needs, in the sandbox's own user namespace.
-fn warden(resident: Descriptor, socket: RawFd) -> Program {
+fn covering(resident: Descriptor, socket: RawFd) -> Program {
     let steps = vec![
         Step::NewSession,
+        Step::NullStandard,
         Step::Lift(MASKS),
         Step::Descriptor { from: Descriptor::Known(socket), to: CONTROL },
         Step::Descriptor { from: Descriptor::Slot(MASKS), to: SECOND },
@@ -350,6 +361,11 @@ fn warden(resident: Descriptor, socket: RawFd) -> Program {
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"warden".into()]) },
     ];
     Program::new(steps, Vec::new())
+}
+
+fn new_filesystem(kind: &'static CStr, options: &[(&'static CStr, String)], attributes: u64, to: Slot) -> Step {
+    let options = options.iter().map(|(key, value)| (*key, CString::new(value.as_str()).unwrap_or_default())).collect();
+    Step::Filesystem { kind, options, attributes, to }
 }
 
 /// A path as the child wants it: relative to the new root.

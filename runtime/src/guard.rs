@@ -1,12 +1,14 @@
-//! The warden's host side: a thread that notices names which appear while commands run, and has the warden cover them
-//! before it waits again. What it cannot cover ends the sandbox.
+//! What accompanies a sandbox from outside, on a thread of its own so that no command waits for it: it starts the sweeper,
+//! notices names that appear while commands run, and has the warden cover them before it waits again. What it cannot do ends
+//! the sandbox.
 
 use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     plan::Plan,
-    socket,
-    sys::wire::{DONE, MASK, PROTECT, Reply, Request},
+    reserve::Reservation,
+    sweep::Sweeper,
+    warden::Warden,
     watch::{Late, Scope, Watch, WatchError},
 };
 use nix::{
@@ -16,43 +18,29 @@ use nix::{
 };
 use std::{
     io,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, OnceLock},
+    thread,
 };
 
-/// What is ready before the launch: the watch counts from the survey on, so nothing is missed in between.
-pub(crate) struct Prepared {
-    watch: Watch,
-    socket: OwnedFd,
-    inside: OwnedFd,
-}
-
-/// A running guard. Dropping it stops the watch; the warden ends with the sandbox.
+/// A running guard. Dropping it tells its thread to end, and what it started with it; nobody waits for that.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
-    failed: Arc<AtomicBool>,
+    _stop: OwnedFd,
+    failed: Arc<OnceLock<&'static str>>,
 }
 
-/// Prepares the watch, or nothing when no path of the plan is hidden or kept.
-pub(crate) fn prepare(plan: &Plan, enforced: &mut Enforced) -> Result<Option<Prepared>> {
+/// Starts to watch what a plan hides or keeps; nothing when that is nothing. The watch counts from the survey on, so nothing
+/// is missed before the sandbox runs.
+pub(crate) fn watch(plan: &Plan, enforced: &mut Enforced) -> Result<Option<Watch>> {
     if plan.deny_read.is_empty() && plan.kept.is_empty() {
         return Ok(None);
     }
     match Watch::new(scope(plan, &mut Lists::default())) {
         Ok(watch) => {
-            let (socket, inside) = socket::pair()?;
             enforced.holds(Protection::LateMasks, format!("{} directories watched", plan.watched.len()));
-            Ok(Some(Prepared { watch, socket, inside }))
+            Ok(Some(watch))
         }
         Err(error @ (WatchError::Watches { .. } | WatchError::Instances))
             if plan.allow_missing.contains(&Protection::LateMasks) =>
@@ -86,92 +74,83 @@ fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> 
     }
 }
 
-impl Prepared {
-    /// A copy of the warden's end, for the program that starts it.
-    pub(crate) fn inside(&self) -> Result<OwnedFd> {
-        self.inside.try_clone().map_err(Error::io("pass the warden's socket"))
-    }
+/// A sandbox that was just started, and what its guard is to look after.
+pub(crate) struct Charge {
+    /// The resident program, for sweeper and warden.
+    pub(crate) resident: OwnedFd,
+    /// The pidfd of pid 1.
+    pub(crate) first: OwnedFd,
+    /// The sandbox's socket, closed when a promise cannot be kept.
+    pub(crate) control: Arc<OwnedFd>,
+    pub(crate) reserved: Arc<[Reservation]>,
+    pub(crate) watch: Option<Watch>,
+    /// A warden that is there already covers a late file some tenths of a millisecond earlier.
+    pub(crate) hurry: bool,
+}
 
-    /// The watch's descriptor.
-    pub(crate) fn watched(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
-    }
-
-    /// Goes to work once the warden runs. Covers what has appeared since the survey before it returns. `control` is the
-    /// sandbox's socket, closed when a path cannot be covered.
-    pub(crate) fn watch(self, control: Arc<OwnedFd>) -> Result<Guard> {
-        let Self { mut watch, socket, inside } = self;
-        drop(inside);
-        if !matches!(socket::receive(socket.as_fd(), true)?, Some((Reply { kind: DONE, .. }, _))) {
-            return Err(Error::Ended { why: "its warden did not start" });
+impl Guard {
+    /// Covers what has appeared since the survey, then goes to work. `None` when there is nothing to look after.
+    pub(crate) fn start(mut charge: Charge) -> Result<Option<Self>> {
+        if charge.watch.is_none() && charge.reserved.is_empty() {
+            return Ok(None);
         }
-        cover_new(&mut watch, &socket)?;
+        let mut warden = Warden::default();
+        charge.cover_new(&mut warden)?;
         let (stopped, stop) = io::pipe().map_err(Error::io("make the guard's pipe"))?;
-        let failed = Arc::new(AtomicBool::new(false));
+        let failed = Arc::new(OnceLock::new());
         let tell = Arc::clone(&failed);
         let work = move || {
-            if !keep_watching(&mut watch, &socket, &stopped.into()) {
-                tell.store(true, Ordering::Release);
-                if shutdown(control.as_raw_fd(), Shutdown::Both).is_err() {
+            if let Err(why) = charge.look_after(&mut warden, stopped.as_fd()) {
+                tell.get_or_init(|| why);
+                if shutdown(charge.control.as_raw_fd(), Shutdown::Both).is_err() {
                     // Not connected any more: the sandbox has ended by itself.
                 }
             }
         };
-        let thread = thread::Builder::new().name("guard".into()).spawn(work).map_err(Error::io("start the guard"))?;
-        Ok(Guard { stop: Some(stop.into()), thread: Some(thread), failed })
+        thread::Builder::new().name("guard".into()).spawn(work).map_err(Error::io("start the guard"))?;
+        Ok(Some(Self { _stop: stop.into(), failed }))
+    }
+
+    /// Why the guard ended the sandbox, if it did.
+    pub(crate) fn failed(&self) -> Option<&'static str> {
+        self.failed.get().copied()
     }
 }
 
-impl Guard {
-    /// Whether the guard ended the sandbox because a path could not be covered.
-    pub(crate) fn failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            // The guard does not panic; there is nothing to undo if it did.
+impl Charge {
+    /// Works until told to stop, or until it cannot keep what was promised.
+    fn look_after(&mut self, warden: &mut Warden, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
+        const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
+        const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
+        let watch = self.watch.as_ref().map(AsFd::as_fd);
+        let _sweeper = Sweeper::start(&self.resident, &self.first, watch, &self.reserved).map_err(|_| NO_SWEEPER)?;
+        if self.hurry {
+            warden.start(&self.resident, &self.first).map_err(|_| NOT_COVERED)?;
+        }
+        loop {
+            let mut waits = vec![PollFd::new(stopped, PollFlags::POLLIN)];
+            waits.extend(self.watch.as_ref().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
+            waits.extend(warden.socket().map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
+            match poll(&mut waits, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return Err(NOT_COVERED),
+            }
+            let ready = |index: usize| waits.get(index).is_some_and(|wait| wait.any().unwrap_or(true));
+            let (stop, appeared, warden_gone) = (ready(0), ready(1), ready(2));
+            if stop {
+                return Ok(());
+            }
+            if warden_gone || (appeared && self.cover_new(warden).is_err()) {
+                return Err(NOT_COVERED);
+            }
         }
     }
-}
 
-/// Watches until told to stop (true) or until it cannot keep what it promises (false).
-fn keep_watching(watch: &mut Watch, socket: &OwnedFd, stopped: &OwnedFd) -> bool {
-    loop {
-        let mut waits = [watch.as_fd(), socket.as_fd(), stopped.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut waits, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return false,
-        }
-        let [appeared, warden_gone, stop] = waits.map(|wait| wait.any().unwrap_or(true));
-        if stop {
-            return true;
-        }
-        if warden_gone || (appeared && cover_new(watch, socket).is_err()) {
-            return false;
-        }
-    }
-}
-
-fn cover_new(watch: &mut Watch, socket: &OwnedFd) -> Result<()> {
-    let mut cover = |late: Late, path: &Path, _directory: bool| ask_warden(socket, late, path);
-    watch.drain(&mut cover).map_err(|error| Error::Io { doing: "hide what appeared", source: io::Error::other(error) })
-}
-
-fn ask_warden(socket: &OwnedFd, late: Late, path: &Path) -> io::Result<()> {
-    let op = match late {
-        Late::Mask => MASK,
-        Late::Protect => PROTECT,
-    };
-    let mut text = path.as_os_str().as_bytes().to_vec();
-    text.push(0);
-    let asked = socket::send(socket.as_fd(), &Request { op, ..Request::default() }, &text, &[]);
-    match asked.and_then(|()| socket::receive(socket.as_fd(), true)).map_err(io::Error::other)? {
-        Some((Reply { value: 0, .. }, _)) => Ok(()),
-        Some((Reply { value, .. }, _)) => Err(io::Error::from_raw_os_error(value)),
-        None => Err(io::ErrorKind::BrokenPipe.into()),
+    fn cover_new(&mut self, warden: &mut Warden) -> Result<()> {
+        let Self { resident, first, watch: Some(watch), .. } = self else { return Ok(()) };
+        let mut cover = |late: Late, path: &Path, _directory: bool| warden.cover(resident, first, late, path);
+        watch
+            .drain(&mut cover)
+            .map_err(|error| Error::Io { doing: "hide what appeared", source: io::Error::other(error) })
     }
 }

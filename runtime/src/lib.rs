@@ -64,6 +64,7 @@ mod sweep;
 mod sys;
 mod tree;
 mod view;
+mod warden;
 mod watch;
 
 pub use builder::Builder;

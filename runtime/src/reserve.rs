@@ -83,26 +83,29 @@ pub(crate) fn reserve<'a>(
     let mut places: HashMap<&Path, usize> = HashMap::new();
     for (path, content) in names {
         if let Err(error) = reserve_one(path, content, &mut held, &mut places) {
-            release(held);
+            release(&held);
             return Err(error);
         }
     }
     Ok(held)
 }
 
-/// Removes what no other run holds.
-pub(crate) fn release(held: Vec<Reservation>) {
+/// Removes what no other run holds, and lets go of the directories.
+pub(crate) fn release(held: &[Reservation]) {
     for Reservation { directory, names, .. } in held {
-        if directory.try_lock().is_err() {
-            continue;
+        if directory.try_lock().is_ok() {
+            names.iter().for_each(|name| remove(directory, name));
         }
-        for name in names {
-            let here = fstatat(&directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-            if here.is_ok_and(|here| is_marked(&here)) {
-                // Gone meanwhile, or in a directory that is read-only now: there is nothing left to do.
-                unlinkat(&directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).unwrap_or_default();
-            }
-        }
+        // The sweeper has a copy of the descriptor, and with it of the lock.
+        directory.unlock().unwrap_or_default();
+    }
+}
+
+fn remove(directory: &File, name: &CString) {
+    let here = fstatat(directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+    if here.is_ok_and(|here| is_marked(&here)) {
+        // Gone meanwhile, or in a directory that is read-only now: there is nothing left to do.
+        unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).unwrap_or_default();
     }
 }
 
@@ -220,7 +223,7 @@ mod tests {
         assert!(is_marked(&fstatat(AT_FDCWD, &claude, AtFlags::empty()).unwrap()));
         assert_eq!(held.len(), 1, "one lock for one directory");
         assert_eq!(held[0].names(), [CString::from(c".claude"), c"config".into()]);
-        release(held);
+        release(&held);
         assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
     }
 
@@ -238,7 +241,7 @@ mod tests {
         assert_eq!(git(&["status", "--porcelain"]), "");
         git(&["add", "--all"]);
         assert_eq!(git(&["ls-files"]), "");
-        release(held);
+        release(&held);
     }
 
     #[test]
@@ -247,9 +250,9 @@ mod tests {
         let path = root.join(".claude");
         let first = reserve([(path.as_path(), None)]).unwrap();
         let second = reserve([(path.as_path(), None)]).unwrap();
-        release(first);
+        release(&first);
         assert!(path.exists());
-        release(second);
+        release(&second);
         assert!(!path.exists());
     }
 
@@ -267,13 +270,13 @@ mod tests {
             .unwrap();
         let mut line = [0; 5];
         io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut line).unwrap();
-        release(mine);
+        release(&mine);
         assert!(path.exists(), "the other process holds it");
         other.kill().unwrap();
         other.wait().unwrap();
         assert!(path.exists());
         let next = reserve([(path.as_path(), Some(""))]).unwrap();
-        release(next);
+        release(&next);
         assert!(!path.exists());
     }
 
@@ -305,7 +308,7 @@ mod tests {
             fs::write(root.join("new"), "data").unwrap();
             fs::rename(root.join("new"), path).unwrap();
         }
-        release(held);
+        release(&held);
         assert_eq!((fs::read(&socket).unwrap(), fs::read(&file).unwrap()), (b"data".to_vec(), b"data".to_vec()));
     }
 
@@ -319,7 +322,7 @@ mod tests {
                     for _ in 0..200 {
                         let held = reserve([(path.as_path(), None)]).unwrap();
                         assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
-                        release(held);
+                        release(&held);
                     }
                 });
             }

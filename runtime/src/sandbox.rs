@@ -7,7 +7,7 @@ use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     executable,
-    guard::{self, Guard, Prepared},
+    guard::{self, Charge, Guard},
     landlocked,
     memory::MemoryWatch,
     plan::{Kept, Net, Plan},
@@ -15,7 +15,6 @@ use crate::{
     program::{self, LIFTED, Program},
     reserve::{self, Reservation},
     socket,
-    sweep::Sweeper,
     sys::{
         launch::{self, Started},
         wire::Request,
@@ -57,7 +56,7 @@ pub struct Sandbox {
     next: AtomicU32,
     guard: Option<Guard>,
     memory: Option<MemoryWatch>,
-    sweeper: Option<Sweeper>,
+    reserved: Arc<[Reservation]>,
 }
 
 impl Sandbox {
@@ -80,22 +79,23 @@ impl Sandbox {
     fn start_edited(plan: Plan, edit: impl FnOnce(&mut Program)) -> Result<Self> {
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         process_limit(&plan, &mut enforced)?;
-        let reserved = reserve_absent(&plan)?;
-        let Launched { first, control, resident, guard } = match launch(&plan, &mut enforced, edit) {
-            Ok(launched) => launched,
-            Err(error) => {
-                reserve::release(reserved);
-                return Err(error);
-            }
-        };
+        let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
+        let watch = guard::watch(&plan, &mut enforced);
+        let launched = watch.and_then(|watch| Ok((launch(&plan, &mut enforced, edit)?, watch)));
+        let (Launched { first, control, resident }, watch) = launched.inspect_err(|_| reserve::release(&reserved))?;
         report(&plan, &mut enforced);
         let control = Arc::new(control);
         let next = AtomicU32::new(1);
-        let mut sandbox = Self { plan, enforced, control, first, next, guard: None, memory: None, sweeper: None };
+        let mut sandbox = Self { plan, enforced, control, first, next, guard: None, memory: None, reserved };
         // From here on a failure drops the sandbox, which ends what was started.
-        let watch = guard.as_ref().map(Prepared::watched);
-        sandbox.sweeper = Sweeper::start(&resident, &sandbox.first.pidfd, watch, reserved)?;
-        sandbox.guard = guard.map(|guard| guard.watch(sandbox.control())).transpose()?;
+        sandbox.guard = Guard::start(Charge {
+            resident,
+            first: sandbox.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
+            control: sandbox.control(),
+            reserved: Arc::clone(&sandbox.reserved),
+            watch,
+            hurry: !sandbox.plan.deny_read.is_empty(),
+        })?;
         let (limit, first) = (sandbox.plan.limits.memory, sandbox.first.pid);
         sandbox.memory = limit.map(|limit| MemoryWatch::start(first, limit)).transpose()?;
         Ok(sandbox)
@@ -162,10 +162,7 @@ impl Sandbox {
     }
 
     pub(crate) fn why_ended(&self) -> &'static str {
-        match &self.guard {
-            Some(guard) if guard.failed() => "a file that may not be read appeared and could not be masked",
-            _ => "its pid 1 is gone",
-        }
+        self.guard.as_ref().and_then(Guard::failed).unwrap_or("its pid 1 is gone")
     }
 }
 
@@ -177,8 +174,8 @@ impl Drop for Sandbox {
         }
         reap(&self.first);
         drop(self.memory.take());
-        drop(self.guard.take());
-        drop(self.sweeper.take());
+        // Nobody is left inside: removing a reservation also lifts the mount on it.
+        reserve::release(&self.reserved);
     }
 }
 
@@ -203,26 +200,22 @@ struct Launched {
     first: Started,
     control: OwnedFd,
     resident: OwnedFd,
-    guard: Option<Prepared>,
 }
 
 fn launch(plan: &Plan, enforced: &mut Enforced, edit: impl FnOnce(&mut Program)) -> Result<Launched> {
-    let guard = guard::prepare(plan, enforced)?;
     let ruleset = landlocked::ruleset(plan, enforced)?.map(lift).transpose()?;
-    let warden = guard.as_ref().map(Prepared::inside).transpose()?.map(lift).transpose()?;
     let resident = lift(executable::resident()?)?;
     let (control, inside) = socket::pair()?;
     let inside = lift(inside)?;
     let ends = Ends {
         resident: resident.as_raw_fd(),
         control: inside.as_raw_fd(),
-        warden: warden.as_ref().map(AsRawFd::as_raw_fd),
         ruleset: ruleset.as_ref().map(AsRawFd::as_raw_fd),
     };
     let mut program = compile::compile(plan, &ends)?;
     edit(&mut program);
     let first = run(&mut program)?;
-    Ok(Launched { first, control, resident, guard })
+    Ok(Launched { first, control, resident })
 }
 
 /// Moves a descriptor above those that the program places.

@@ -4,7 +4,7 @@
 use crate::{
     error::{Error, Result},
     program::{self, Arguments, Descriptor, LIFTED, Program, Step},
-    reserve::{self, Reservation},
+    reserve::Reservation,
     socket,
     sys::{
         launch::{self, Started},
@@ -13,70 +13,42 @@ use crate::{
 };
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        socket::{Shutdown, shutdown},
-        wait::{Id, WaitPidFlag, WaitStatus, waitid},
-    },
+    sys::wait::{Id, WaitPidFlag, waitid},
 };
 use std::{
     ffi::CString,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{Mutex, PoisonError},
 };
 
-/// Waits for its owner and the sandbox to be gone, then sweeps. Dropping it is the owner's way to be gone, and waits for the
-/// names to be removed.
+/// Waits for its owner and the sandbox to be gone, then sweeps. Dropping it is the owner's way to be gone, and waits for its
+/// end.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
-    /// Our end of the conversation: closing our side tells it to sweep, the end of its side tells us that it has.
-    owner: OwnedFd,
-    process: Option<Started>,
+    /// Our end of the conversation: its end tells the sweeper to sweep.
+    owner: Option<OwnedFd>,
+    process: Started,
 }
 
-/// Sweepers that have done their work and are about to end: reaped by the next one.
-static ENDING: Mutex<Vec<Started>> = Mutex::new(Vec::new());
-
 impl Sweeper {
-    /// Starts a sweeper for what is `held`, or none when that is nothing and nothing is watched. `first` is the pidfd of the
-    /// sandbox's pid 1.
+    /// Starts a sweeper for what is `held`. `first` is the pidfd of the sandbox's pid 1.
     pub(crate) fn start(
         resident: &OwnedFd,
         first: &OwnedFd,
         watch: Option<BorrowedFd<'_>>,
-        held: Vec<Reservation>,
-    ) -> Result<Option<Self>> {
-        if held.is_empty() && watch.is_none() {
-            return Ok(None);
-        }
-        let started = socket::pair().and_then(|(theirs, ours)| {
-            let process = launch_sweeper(resident, first, &theirs, watch, &held)?;
-            Ok(Some(Self { owner: ours, process: Some(process) }))
-        });
-        if started.is_err() {
-            reserve::release(held);
-        }
-        started
+        held: &[Reservation],
+    ) -> Result<Self> {
+        let (theirs, ours) = socket::pair()?;
+        let process = launch_sweeper(resident, first, &theirs, watch, held)?;
+        Ok(Self { owner: Some(ours), process })
     }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        if shutdown(self.owner.as_raw_fd(), Shutdown::Write).is_err() {
-            // It has gone before us; then there is nothing to wait for either.
-        }
-        let mut end = [PollFd::new(self.owner.as_fd(), PollFlags::empty())];
-        while let Err(Errno::EINTR) = poll(&mut end, PollTimeout::NONE) {}
-        let mut ending = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
-        ending.retain(|process| !has_ended(process));
-        ending.extend(self.process.take());
+        drop(self.owner.take());
+        while let Err(Errno::EINTR) = waitid(Id::PIDFd(self.process.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
     }
-}
-
-fn has_ended(process: &Started) -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-    !matches!(waitid(Id::PIDFd(process.pidfd.as_fd()), flags), Ok(WaitStatus::StillAlive))
 }
 
 fn launch_sweeper(

@@ -29,6 +29,11 @@ pub(crate) enum Step {
         path: CString,
         text: CString,
     },
+    /// Joins namespaces (`CLONE_NEW*` bits) of the process with the pidfd `first`.
+    Join {
+        first: RawFd,
+        namespaces: i32,
+    },
     LoopbackUp,
     Hostname(CString),
     SessionKeyring,
@@ -171,6 +176,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Write { path, .. } => write!(f, "write {}", show(path)),
+            Self::Join { .. } => f.write_str("join the sandbox's namespaces"),
             Self::LoopbackUp => f.write_str("bring the loopback interface of the empty network up"),
             Self::Hostname(_) => f.write_str("set the host name"),
             Self::SessionKeyring => f.write_str("join a fresh session keyring"),

@@ -605,7 +605,7 @@ fn what_another_run_reserves_stays_absent_here() {
         let during = tree.guard(&["not/there"]);
         assert_eq!(names(&during), absent);
         assert_eq!(during.protected, before.protected);
-        crate::reserve::release(held);
+        crate::reserve::release(&held);
         assert_eq!(tree.guard(&["not/there"]).protected, before.protected);
     }
 }

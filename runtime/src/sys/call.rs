@@ -159,6 +159,11 @@ pub(crate) fn identity(fd: RawFd) -> Result<Identity> {
     Ok(Identity { device: status.st_dev, inode: status.st_ino })
 }
 
+/// Joins the given namespaces of the process behind a pidfd, all or none (setns(2), Linux 5.8).
+pub(crate) fn join_namespaces(process: RawFd, namespaces: i32) -> Result<()> {
+    syscall!(SYS_setns, process, namespaces).map(drop)
+}
+
 /// Brings the loopback interface of this network namespace up (netdevice(7)).
 pub(crate) fn loopback_up() -> Result<()> {
     // SAFETY: ifreq is plain numbers.

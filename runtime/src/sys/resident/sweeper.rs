@@ -23,8 +23,6 @@ pub(crate) fn sweep(arguments: &Arguments) -> ! {
         }
     }
     unlock(directory);
-    // The owner waits for this; whatever else is open here takes its time.
-    syscall::close(CONTROL);
     syscall::exit(0)
 }
 

@@ -1,0 +1,79 @@
+//! The warden's host side. The warden joins the namespaces of a running sandbox with the one capability that mounting needs
+//! and covers the paths it is told. It is started when it is needed, not with the sandbox.
+
+use crate::{
+    compile,
+    error::{Error, Result},
+    program::{self, LIFTED},
+    socket,
+    sys::{
+        launch,
+        wire::{DONE, MASK, PROTECT, Reply, Request},
+    },
+    watch::Late,
+};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use std::{
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+/// One sandbox's warden, running or not yet. It ends with the sandbox.
+#[derive(Debug, Default)]
+pub(crate) struct Warden {
+    socket: Option<OwnedFd>,
+}
+
+impl Warden {
+    /// Its end of the conversation, if it runs: readable out of turn when it is gone.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Starts it in the sandbox whose pid 1 has the pidfd `first`, and waits until it listens.
+    pub(crate) fn start(&mut self, resident: &OwnedFd, first: &OwnedFd) -> Result<()> {
+        let (ours, theirs) = socket::pair()?;
+        let lift = |fd: &OwnedFd| program::lift(fd.as_fd(), LIFTED);
+        let (resident, first, theirs) = (lift(resident)?, lift(first)?, lift(&theirs)?);
+        let mut program = compile::warden(resident.as_raw_fd(), first.as_raw_fd(), theirs.as_raw_fd());
+        let started = launch::launch(&mut program, 0).map_err(Error::io("start the warden"))?;
+        // What was started here has started the warden inside and ended.
+        while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+        if let Some(failure) = program.failure {
+            let source = io::Error::from_raw_os_error(failure.errno);
+            return Err(Error::Io { doing: "start the warden", source });
+        }
+        drop(theirs);
+        match socket::receive(ours.as_fd(), true)? {
+            Some((Reply { kind: DONE, .. }, _)) => {
+                self.socket = Some(ours);
+                Ok(())
+            }
+            _ => Err(Error::Ended { why: "its warden did not start" }),
+        }
+    }
+
+    /// Has a path covered that appeared; starts the warden if it does not run yet.
+    pub(crate) fn cover(&mut self, resident: &OwnedFd, first: &OwnedFd, late: Late, path: &Path) -> io::Result<()> {
+        if self.socket.is_none() {
+            self.start(resident, first).map_err(io::Error::other)?;
+        }
+        let Some(socket) = self.socket() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let op = match late {
+            Late::Mask => MASK,
+            Late::Protect => PROTECT,
+        };
+        let mut text = path.as_os_str().as_bytes().to_vec();
+        text.push(0);
+        let asked = socket::send(socket, &Request { op, ..Request::default() }, &text, &[]);
+        match asked.and_then(|()| socket::receive(socket, true)).map_err(io::Error::other)? {
+            Some((Reply { value: 0, .. }, _)) => Ok(()),
+            Some((Reply { value, .. }, _)) => Err(io::Error::from_raw_os_error(value)),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
