@@ -34,6 +34,8 @@ pub(crate) const TESTS: &[Requirement] = &[
     need(&["bash"], "bash"),
     need(&["vim", "vi"], "vim-tiny"),
     need(&["less"], "less"),
+    need(&["runc", "/usr/sbin/runc"], "runc"),
+    need(&["crun"], "crun"),
 ];
 
 /// For the approval page in a browser.
