@@ -3,7 +3,7 @@
 use crate::{
     enforced::Protection,
     error::{Error, Result},
-    plan::{Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
+    plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::Sandbox,
     survey::{self, Protected, StandIn},
     view,
@@ -152,6 +152,9 @@ impl Builder {
         if self.system {
             masks.extend(view::private_settings());
         }
+        let shown = |path: &PathBuf| plan::shows(&view, path);
+        let watched = found.directories.into_iter().chain(found.hidden).chain(found.beyond.into_iter().filter(shown));
+        let watched = watched.collect();
         let exec_deny = self.exec_deny.iter().map(|path| resolve("exec_deny path", path)).collect::<Result<_>>()?;
         Ok(Plan {
             view,
@@ -162,7 +165,9 @@ impl Builder {
             deny_read: self.deny_read.clone(),
             protect: self.protect.clone(),
             exec_deny,
-            watched: found.directories,
+            watched,
+            links: found.links,
+            denied: found.denied,
             surveyed: found.started,
             roots,
             hostname: self.hostname.clone().unwrap_or_else(|| "holdpoint".into()),

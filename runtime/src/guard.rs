@@ -62,7 +62,7 @@ struct Lists {
 
 fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> {
     lists.roots = plan.workspace.iter().chain(&plan.roots).cloned().collect();
-    lists.masked = plan.masks.iter().map(|mask| mask.path.clone()).filter(|path| plan.shows(path)).collect();
+    lists.masked = plan.masks.iter().map(|mask| mask.path.clone()).collect();
     lists.kept = plan.kept.iter().map(|kept| kept.path().clone()).collect();
     Scope {
         roots: &lists.roots,
@@ -70,6 +70,8 @@ fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> 
         deny: &plan.deny_read,
         masked: &lists.masked,
         kept: &lists.kept,
+        links: &plan.links,
+        denied: &plan.denied,
         since: Some(plan.surveyed),
     }
 }
@@ -148,7 +150,7 @@ impl Charge {
 
     fn cover_new(&mut self, warden: &mut Warden) -> Result<()> {
         let Self { resident, first, watch: Some(watch), .. } = self else { return Ok(()) };
-        let mut cover = |late: Late, path: &Path, _directory: bool| warden.cover(resident, first, late, path);
+        let mut cover = |late: Late, path: &Path| warden.cover(resident, first, late, path);
         watch
             .drain(&mut cover)
             .map_err(|error| Error::Io { doing: "hide what appeared", source: io::Error::other(error) })

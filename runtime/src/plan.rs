@@ -154,6 +154,10 @@ pub struct Plan {
     pub exec_deny: Vec<PathBuf>,
     /// Directories watched for files that match `deny_read` and appear later.
     pub watched: Vec<PathBuf>,
+    /// Symbolic links by which a pattern reaches what they lead to.
+    pub links: Vec<PathBuf>,
+    /// Device and inode of every denied file: whatever other name one of them gets is denied as well.
+    pub denied: Vec<(u64, u64)>,
     /// When the host was looked at: what changed since is looked at again.
     pub surveyed: SystemTime,
     /// Roots to which the patterns apply.
@@ -173,6 +177,11 @@ pub struct Plan {
 impl Plan {
     /// Whether a path of the host is in the mount view at all.
     pub(crate) fn shows(&self, path: &Path) -> bool {
-        self.view.iter().any(|mount| matches!(mount, Mount::Bind { path: bound, .. } if path.starts_with(bound)))
+        shows(&self.view, path)
     }
+}
+
+/// Whether a path of the host can be seen in this view.
+pub(crate) fn shows(view: &[Mount], path: &Path) -> bool {
+    view.iter().any(|mount| matches!(mount, Mount::Bind { path: bound, .. } if path.starts_with(bound)))
 }

@@ -1,38 +1,42 @@
 //! Notices what appears after the survey: a path that is denied, a masked or protected path that was replaced outside.
 //!
 //! A mount goes with the file it stands on. When somebody outside renames a new file over it, or removes it and makes it
-//! again, the new one is bare, so each such path is reported again. Between the appearance of a file and the mask on it lie
-//! some milliseconds.
-//!
-//! Not watched: what absolute patterns deny outside of every root, and new files behind a symlinked directory that are
-//! denied only by that second path.
+//! again, the new one is bare, so each such path is reported again. Between the appearance of a file and the mask on it lies
+//! a moment; what is read in it is read, but nothing that is done to the name in it uncovers the file.
 
-use std::collections::{HashMap, HashSet};
+mod inodes;
+mod places;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
+use std::fs::{FileType, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use nix::sys::stat::{FileStat, fstatat};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use crate::plan::Denied;
-use crate::survey::{Globs, Inode, Kind, Place, States, SurveyError, kind_of, open_directory};
+use crate::survey::{Globs, Inode, SurveyError, open_directory};
+use inodes::Inodes;
+use places::Places;
 
 /// The clock that stamps files may be this much behind the one that was asked when the survey began.
 const SLACK: Duration = Duration::from_secs(1);
+/// Renames whose second half has not been seen yet; it is usually the next event (inotify(7)).
+const MOST_RENAMES: usize = 1_024;
 
 /// What to watch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'a> {
     /// The workspace, the other roots and the git directories: where relative patterns start.
     pub(crate) roots: &'a [PathBuf],
-    /// The directories the survey read.
+    /// The directories the survey read, those below masks as well.
     pub(crate) directories: &'a [PathBuf],
     /// The deny patterns.
     pub(crate) deny: &'a [Denied],
@@ -40,6 +44,10 @@ pub(crate) struct Scope<'a> {
     pub(crate) masked: &'a [PathBuf],
     /// What is protected already, existing or reserved.
     pub(crate) kept: &'a [PathBuf],
+    /// Symlinks by which patterns reach what they lead to.
+    pub(crate) links: &'a [PathBuf],
+    /// The denied files.
+    pub(crate) denied: &'a [Inode],
     /// When the survey began; directories changed since then are looked at again. `None`: all are.
     pub(crate) since: Option<SystemTime>,
 }
@@ -89,22 +97,41 @@ pub(crate) enum WatchError {
     },
 }
 
+/// Called with each path that has to be covered or kept. An error ends the drain, unless the path has gone meanwhile.
+type Report<'a> = &'a mut dyn FnMut(Late, &Path) -> io::Result<()>;
+
+/// How to look at the entries of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Some may have appeared.
+    Again,
+    /// Some may be denied that were not before, at any depth.
+    Deeper,
+    /// All have appeared, at any depth.
+    New,
+}
+
 /// A running watch. Readable when something happened: then call [`Watch::drain`], and once before waiting for the first time.
 #[derive(Debug)]
 pub(crate) struct Watch {
     inotify: Inotify,
-    globs: Globs,
-    roots: Vec<(PathBuf, States, Place)>,
+    places: Places,
     watched: HashMap<WatchDescriptor, PathBuf>,
-    /// Directories to list at the next drain, and whether everything in them is new.
-    stale: Vec<(PathBuf, bool)>,
+    /// Directories to list at the next drain.
+    stale: Vec<(PathBuf, Look)>,
+    /// Directories to list when nothing is more urgent: what is denied since may have another name there.
+    unhurried: Vec<PathBuf>,
     /// What is covered, and what stood there then.
     masked: HashMap<PathBuf, Option<Identity>>,
     kept: HashMap<PathBuf, Option<Identity>>,
-    /// Symlinks with a denied name that lead nowhere yet.
-    dangling: Vec<PathBuf>,
-    /// Inodes of denied files; gathered when the first file with several names appears.
-    denied: Option<HashSet<Inode>>,
+    inodes: Inodes,
+    /// Symlinks with a denied name, or through which patterns go on.
+    links: BTreeSet<PathBuf>,
+    /// Whether one of them may lead elsewhere now, and whether one led nowhere when it was looked at.
+    follow: bool,
+    dangling: bool,
+    /// The first halves of renames of denied names.
+    renames: VecDeque<u32>,
 }
 
 impl Watch {
@@ -116,68 +143,109 @@ impl Watch {
             errno => WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() },
         })?;
         let known = |paths: &[PathBuf]| paths.iter().map(|path| (path.clone(), identity(path))).collect();
+        let since = scope.since.map(|since| since.checked_sub(SLACK).unwrap_or(since));
+        let changed = |directory: &Path| since.is_none_or(|since| changed_after(directory, since));
         let mut watch = Watch {
             inotify,
-            roots: scope.roots.iter().map(|root| (root.clone(), globs.start(root), Place::of(root))).collect(),
-            globs,
+            places: Places::new(globs, scope.roots),
             watched: HashMap::with_capacity(scope.directories.len()),
             stale: Vec::new(),
+            unhurried: Vec::new(),
             masked: known(scope.masked),
             kept: known(scope.kept),
-            dangling: Vec::new(),
-            denied: None,
+            inodes: Inodes::new(scope.denied, scope.since.unwrap_or_else(SystemTime::now)),
+            links: scope.links.iter().cloned().collect(),
+            follow: false,
+            dangling: false,
+            renames: VecDeque::new(),
         };
-        let denied_link = |path: &&PathBuf| path.is_symlink() && !path.exists() && watch.denies(path, true);
-        let dangling = scope.kept.iter().filter(denied_link).cloned().collect();
-        watch.dangling = dangling;
         // Without patterns only what is protected can be replaced.
-        let directories: HashSet<&Path> = if watch.globs.is_empty() {
+        let directories: HashSet<&Path> = if watch.places.is_empty() {
             scope.kept.iter().filter_map(|path| path.parent()).collect()
         } else {
             scope.directories.iter().map(PathBuf::as_path).collect()
         };
-        let since = scope.since.map(|since| since.checked_sub(SLACK).unwrap_or(since));
         for directory in &directories {
             watch.add(directory).map_err(|error| match error {
                 WatchError::Watches { .. } => WatchError::Watches { directories: directories.len() },
                 other => other,
             })?;
-            if since.is_none_or(|since| changed_after(directory, since)) {
-                watch.stale.push((directory.to_path_buf(), false));
+            if changed(directory) {
+                watch.stale.push((directory.to_path_buf(), Look::Again));
             }
         }
+        watch.know_links(scope.links, &changed)?;
         Ok(watch)
     }
 
-    /// Reports everything that appeared. `directory` tells whether the path is one. An error of `on` ends the drain, unless
-    /// the path has gone meanwhile.
-    pub(crate) fn drain(&mut self, on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>) -> Result<(), WatchError> {
-        loop {
-            while let Some((directory, new)) = self.stale.pop() {
-                self.list(&directory, new, on)?;
-            }
-            self.retry_dangling(on)?;
-            let events = match self.inotify.read_events() {
-                Ok(events) => events,
-                Err(Errno::EAGAIN) if self.stale.is_empty() => return Ok(()),
-                Err(Errno::EAGAIN | Errno::EINTR) => continue,
-                Err(errno) => return Err(WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() }),
-            };
-            for event in events {
-                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                    self.stale = self.watched.values().map(|path| (path.clone(), false)).collect();
-                } else if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    self.watched.remove(&event.wd);
-                } else if let (Some(name), Some(directory)) = (event.name, self.watched.get(&event.wd)) {
-                    self.appeared(&directory.join(name), true, on)?;
+    /// Takes in where the links of the survey lead; what it found behind them is masked already.
+    fn know_links(&mut self, links: &[PathBuf], changed: &dyn Fn(&Path) -> bool) -> Result<(), WatchError> {
+        let mut again = true;
+        while std::mem::take(&mut again) {
+            for link in links {
+                let Ok(target) = link.canonicalize() else {
+                    self.dangling = true;
+                    continue;
+                };
+                if target.is_dir() && self.places.in_root(&target) && self.alias(link, &target)? {
+                    again = true;
+                    if link.parent().is_some_and(changed) {
+                        self.stale.push((target, Look::Deeper));
+                    }
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Reports everything that appeared.
+    pub(crate) fn drain(&mut self, on: Report<'_>) -> Result<(), WatchError> {
+        loop {
+            while let Some((directory, look)) = self.stale.pop() {
+                self.list(&directory, look, on)?;
+            }
+            if std::mem::take(&mut self.follow) {
+                self.follow_links(on)?;
+                continue;
+            }
+            match self.inotify.read_events() {
+                Ok(events) => events.into_iter().try_for_each(|event| self.event(event, on))?,
+                Err(Errno::EAGAIN) => match self.unhurried.pop() {
+                    Some(directory) => self.list(&directory, Look::Again, on)?,
+                    None => return Ok(()),
+                },
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() }),
+            }
+        }
+    }
+
+    fn event(&mut self, event: InotifyEvent, on: Report<'_>) -> Result<(), WatchError> {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            self.stale = self.watched.values().map(|path| (path.clone(), Look::Again)).collect();
+            return Ok(());
+        }
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            self.watched.remove(&event.wd);
+            return Ok(());
+        }
+        let (Some(name), Some(directory)) = (event.name, self.watched.get(&event.wd)) else { return Ok(()) };
+        let path = directory.join(name);
+        if event.mask.contains(AddWatchFlags::IN_MOVED_FROM) {
+            if self.places.deny(&path, event.mask.contains(AddWatchFlags::IN_ISDIR)) && !self.is_hidden(&path) {
+                self.renames.truncate(MOST_RENAMES - 1);
+                self.renames.push_front(event.cookie);
+            }
+            return Ok(());
+        }
+        let was_denied = event.mask.contains(AddWatchFlags::IN_MOVED_TO) && self.renames.contains(&event.cookie);
+        self.appeared(&path, Look::New, was_denied, on)
     }
 
     /// Watches a directory. `true`: it was not watched before, or under another path.
     fn add(&mut self, directory: &Path) -> Result<bool, WatchError> {
         let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_FROM
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_ONLYDIR
             | AddWatchFlags::IN_DONT_FOLLOW;
@@ -196,145 +264,136 @@ impl Watch {
     }
 
     /// Treats every entry of a directory as if it had just appeared.
-    fn list(
-        &mut self,
-        directory: &Path,
-        new: bool,
-        on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>,
-    ) -> Result<(), WatchError> {
+    fn list(&mut self, directory: &Path, look: Look, on: Report<'_>) -> Result<(), WatchError> {
         match open_directory(directory).and_then(Dir::from_fd) {
             Ok(entries) => {
                 for entry in entries.into_iter().flatten() {
                     let name = entry.file_name().to_bytes();
                     if name != b"." && name != b".." {
-                        self.appeared(&directory.join(OsStr::from_bytes(name)), new, on)?;
+                        self.appeared(&directory.join(OsStr::from_bytes(name)), look, false, on)?;
                     }
                 }
                 Ok(())
             }
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
+            Err(Errno::EACCES) if self.is_hidden(directory) => Ok(()),
             // Nobody can list it now, but its owner could change that from inside.
             Err(Errno::EACCES) => {
                 self.masked.insert(directory.to_owned(), identity(directory));
-                self.report(Late::Mask, directory, true, on)
+                self.report(Late::Mask, directory, on)
             }
             Err(errno) => Err(WatchError::Kernel { path: directory.to_owned(), source: errno.into() }),
         }
     }
 
-    /// Decides about one path. `new`: it certainly is not what stood there before; otherwise it may be, and is covered then.
-    fn appeared(
-        &mut self,
-        path: &Path,
-        new: bool,
-        on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>,
-    ) -> Result<(), WatchError> {
-        let Ok(status) = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
-        let kind = kind_of(&status);
-        let directory = kind == Kind::Directory;
+    /// Decides about one path. `was_denied`: it had a denied name a moment ago, and keeps what followed from it.
+    fn appeared(&mut self, path: &Path, look: Look, was_denied: bool, on: Report<'_>) -> Result<(), WatchError> {
+        let Ok(status) = path.symlink_metadata() else { return Ok(()) };
         let identity = Identity::of(&status);
-        let inode = identity.inode;
+        let new = look == Look::New;
         if self.kept.get(path).is_some_and(|known| new || *known != Some(identity)) {
             self.kept.insert(path.to_owned(), Some(identity));
-            self.report(Late::Protect, path, directory, on)?;
+            self.report(Late::Protect, path, on)?;
         }
-        if self.globs.is_empty() || (!new && self.masked.get(path) == Some(&Some(identity))) {
+        if self.places.is_empty() || (!new && self.masked.get(path) == Some(&Some(identity))) {
             return Ok(());
         }
-        if kind == Kind::Symlink {
-            if self.denies(path, path.is_dir()) && !self.mask_target(path, on)? {
-                self.dangling.push(path.to_owned());
+        let kind = status.file_type();
+        self.follow |= self.dangling || (!kind.is_file() && !self.links.is_empty());
+        if self.is_hidden(path) {
+            return self.appeared_hidden(path, &status);
+        }
+        if kind.is_symlink() {
+            if self.places.deny(path, true) || self.places.lead_through(path) {
+                self.follow = true;
+                self.links.insert(path.to_owned());
             }
             return Ok(());
         }
-        let known = self.masked.contains_key(path);
-        let several_names = kind == Kind::File && status.st_nlink > 1;
-        if known || self.denies(path, directory) || (several_names && self.denied().contains(&inode)) {
-            if let Some(denied) = self.denied.as_mut().filter(|_| kind == Kind::File) {
-                denied.insert(inode);
-            }
+        if was_denied || self.masked.contains_key(path) || self.is_denied(path, &status) {
             self.masked.insert(path.to_owned(), Some(identity));
-            return self.report(Late::Mask, path, directory, on);
-        }
-        if directory && self.roots.iter().any(|(root, ..)| path.starts_with(root)) {
-            // First the watch, then the list: what appears in between is seen twice rather than never.
-            if self.add(path)? {
-                self.stale.push((path.to_owned(), true));
+            self.report(Late::Mask, path, on)?;
+            self.appeared_hidden(path, &status)?;
+        } else if kind.is_dir() && (self.places.in_root(path) || self.places.lead_through(path)) {
+            // First the watch, then the list: what appears in between is seen twice rather than never. A directory that
+            // moved is listed even where it is watched, for what happened below it on its way went to its old name.
+            let unknown = self.add(path)?;
+            if unknown || look != Look::Again {
+                self.stale.push((path.to_owned(), if unknown { Look::New } else { look }));
             }
         }
         Ok(())
     }
 
-    fn denies(&self, path: &Path, directory: bool) -> bool {
-        self.roots.iter().any(|(root, states, place)| {
-            path.strip_prefix(root)
-                .is_ok_and(|below| self.globs.matches_below(states.clone(), *place, below, directory).is_some())
-        })
+    fn is_denied(&self, path: &Path, status: &Metadata) -> bool {
+        let kind: FileType = status.file_type();
+        let several_names = kind.is_file() && status.nlink() > 1;
+        self.places.deny(path, kind.is_dir()) || (several_names && self.inodes.contains(status))
     }
 
-    /// Masks what a symlink with a denied name leads to. `false`: it leads nowhere yet.
-    fn mask_target(
-        &mut self,
-        link: &Path,
-        on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>,
-    ) -> Result<bool, WatchError> {
-        let Ok(target) = link.canonicalize() else { return Ok(false) };
-        let inside = self.roots.iter().any(|(root, ..)| target.starts_with(root));
-        let holds_root = self.roots.iter().any(|(root, ..)| root.starts_with(&target));
-        let there = identity(&target);
-        if inside && !holds_root && self.masked.get(&target) != Some(&there) {
-            self.masked.insert(target.clone(), there);
-            self.report(Late::Mask, &target, target.is_dir(), on)?;
+    /// Remembers what is denied, for names it may get elsewhere.
+    fn appeared_hidden(&mut self, path: &Path, status: &Metadata) -> Result<(), WatchError> {
+        if status.is_file() {
+            if self.inodes.insert(status) && status.nlink() > 1 {
+                self.unhurried = self.watched.values().cloned().collect();
+            }
+        } else if status.is_dir() {
+            self.add(path)?;
+            self.stale.push((path.to_owned(), Look::New));
         }
-        Ok(true)
+        Ok(())
     }
 
-    fn retry_dangling(&mut self, on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>) -> Result<(), WatchError> {
-        for link in std::mem::take(&mut self.dangling) {
-            if link.is_symlink() && !self.mask_target(&link, on)? {
-                self.dangling.push(link);
+    /// Whether a directory above `path` is covered.
+    fn is_hidden(&self, path: &Path) -> bool {
+        path.ancestors().skip(1).any(|above| self.masked.contains_key(above))
+    }
+
+    /// Looks again where the links lead, and masks what became denied by it.
+    fn follow_links(&mut self, on: Report<'_>) -> Result<(), WatchError> {
+        self.dangling = false;
+        for link in self.links.clone() {
+            if !link.is_symlink() {
+                self.links.remove(&link);
+                continue;
+            }
+            let Ok(target) = link.canonicalize() else {
+                self.dangling = true;
+                continue;
+            };
+            if !self.places.in_root(&target) {
+                continue;
+            }
+            if self.places.deny(&link, target.is_dir()) {
+                self.mask_target(&target, on)?;
+            } else if target.is_dir() && self.alias(&link, &target)? {
+                self.stale.push((target, Look::Deeper));
             }
         }
         Ok(())
     }
 
-    /// The inodes of everything that is masked.
-    fn denied(&mut self) -> &HashSet<Inode> {
-        let masked = &self.masked;
-        self.denied.get_or_insert_with(|| {
-            let mut denied = HashSet::new();
-            let mut todo: Vec<PathBuf> = masked.keys().cloned().collect();
-            while let Some(path) = todo.pop() {
-                let Ok(status) = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
-                match kind_of(&status) {
-                    Kind::File => {
-                        denied.insert((status.st_dev, status.st_ino));
-                    }
-                    Kind::Directory => {
-                        let Ok(entries) = open_directory(&path).and_then(Dir::from_fd) else { continue };
-                        let names = entries.into_iter().flatten();
-                        let names = names.filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."));
-                        todo.extend(names.map(|entry| path.join(OsStr::from_bytes(entry.file_name().to_bytes()))));
-                    }
-                    Kind::Symlink | Kind::Other => {}
-                }
-            }
-            denied
-        })
+    fn mask_target(&mut self, target: &Path, on: Report<'_>) -> Result<(), WatchError> {
+        let there = identity(target);
+        if self.places.holds_root(target) || self.is_hidden(target) || self.masked.get(target) == Some(&there) {
+            return Ok(());
+        }
+        self.masked.insert(target.to_owned(), there);
+        self.report(Late::Mask, target, on)?;
+        target.symlink_metadata().map_or(Ok(()), |status| self.appeared_hidden(target, &status))
     }
 
-    fn report(
-        &self,
-        late: Late,
-        path: &Path,
-        directory: bool,
-        on: &mut dyn FnMut(Late, &Path, bool) -> io::Result<()>,
-    ) -> Result<(), WatchError> {
-        match on(late, path, directory) {
+    fn alias(&mut self, link: &Path, target: &Path) -> Result<bool, WatchError> {
+        let what = "symlinks to directories that patterns lead through";
+        self.places.alias(link, target).map_err(|most| SurveyError::TooMany { what, most }.into())
+    }
+
+    fn report(&self, late: Late, path: &Path, on: Report<'_>) -> Result<(), WatchError> {
+        match on(late, path) {
             Ok(()) => Ok(()),
             // It came and went: there is nothing to cover. Should it come again, it is an event again.
             Err(_) if path.symlink_metadata().is_err() => Ok(()),
-            Err(_) => on(late, path, directory).map_err(|source| WatchError::Cover { path: path.to_owned(), source }),
+            Err(_) => on(late, path).map_err(|source| WatchError::Cover { path: path.to_owned(), source }),
         }
     }
 }
@@ -345,27 +404,29 @@ impl AsFd for Watch {
     }
 }
 
-/// Tells a file from one that took its place. The number of a removed inode is given out again, so its change time counts.
+/// Tells a file from one that took its place. The number of a removed inode is given out again, so its birth counts, or its
+/// last change where the file system knows no births.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     inode: Inode,
-    changed: (i64, i64),
+    birth: Result<SystemTime, (i64, i64)>,
 }
 
 impl Identity {
-    fn of(status: &FileStat) -> Identity {
-        Identity { inode: (status.st_dev, status.st_ino), changed: (status.st_ctime, status.st_ctime_nsec) }
+    fn of(status: &Metadata) -> Identity {
+        let birth = status.created().map_err(|_| (status.ctime(), status.ctime_nsec()));
+        Identity { inode: (status.dev(), status.ino()), birth }
     }
 }
 
 fn identity(path: &Path) -> Option<Identity> {
-    fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok().as_ref().map(Identity::of)
+    path.symlink_metadata().ok().as_ref().map(Identity::of)
 }
 
 /// Whether entries of `directory` changed after `since`. By the change time, which nobody can set.
 fn changed_after(directory: &Path, since: SystemTime) -> bool {
-    let Ok(status) = fstatat(AT_FDCWD, directory, AtFlags::AT_SYMLINK_NOFOLLOW) else { return true };
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(status.st_ctime), u32::try_from(status.st_ctime_nsec)) else {
+    let Ok(status) = directory.symlink_metadata() else { return true };
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(status.ctime()), u32::try_from(status.ctime_nsec())) else {
         return true;
     };
     SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos) >= since

@@ -290,27 +290,45 @@ impl Globs {
 
     /// The pattern that denies `path`, which lies below `root` and may lie in a denied directory.
     pub(crate) fn matches(&self, root: &Path, path: &Path, directory: bool) -> Option<&str> {
-        self.matches_below(self.start(root), Place::of(root), path.strip_prefix(root).ok()?, directory)
+        self.matches_below(&self.start(root), Place::of(root), path.strip_prefix(root).ok()?, directory)
     }
 
     /// The same for a path relative to a directory with the states `at`.
-    pub(crate) fn matches_below(&self, at: States, place: Place, below: &Path, directory: bool) -> Option<&str> {
-        let (mut states, mut place) = (at, place);
+    pub(crate) fn matches_below(&self, at: &States, place: Place, below: &Path, directory: bool) -> Option<&str> {
+        let (mut stepped, mut place) = (None, place);
         let mut lower = Vec::new();
         let mut components = below.components().peekable();
         while let Some(component) = components.next() {
             let Component::Normal(name) = component else { return None };
             lowercase(name, &mut lower);
             let inside = components.peek().is_some();
-            if let Some(pattern) = self.hit(&states, &lower, inside || directory, place.names()) {
+            let states = stepped.as_ref().unwrap_or(at);
+            if let Some(pattern) = self.hit(states, &lower, inside || directory, place.names()) {
                 return Some(pattern);
             }
-            if !states.positions.is_empty() || states.partly.is_some() {
-                states = self.step(&states, &lower, place.names());
+            if inside && (!states.positions.is_empty() || states.partly.is_some()) {
+                stepped = Some(self.step(states, &lower, place.names()));
             }
             place = place.enter(name);
         }
         None
+    }
+
+    /// What the symlink `below`, in a directory with the states `at`, brings forward for the directory it leads to.
+    pub(crate) fn through(&self, at: States, place: Place, below: &Path) -> States {
+        let (mut states, mut place) = (at, place);
+        let mut lower = Vec::new();
+        for name in below {
+            lowercase(name, &mut lower);
+            states = self.step(&states, &lower, place.names());
+            place = place.enter(name);
+        }
+        self.progressed(&states)
+    }
+
+    /// Whether some pattern is absolute.
+    pub(crate) fn reach_beyond(&self) -> bool {
+        self.anchored.iter().any(|pattern| pattern.absolute)
     }
 
     /// The pattern that denies `root` itself or a directory above it.
@@ -345,6 +363,8 @@ pub(crate) enum Place {
     Tree,
     Git,
     Refs,
+    /// What is looked at for its second name, or for absolute patterns alone.
+    Elsewhere,
 }
 
 impl Place {
@@ -354,6 +374,7 @@ impl Place {
 
     pub(crate) fn enter(self, name: &OsStr) -> Place {
         match (self, name.as_bytes()) {
+            (Place::Elsewhere, _) => Place::Elsewhere,
             (_, b".git") => Place::Git,
             (Place::Git, b"refs" | b"logs") => Place::Refs,
             (place, _) => place,
@@ -362,7 +383,7 @@ impl Place {
 
     /// Whether patterns of the form `**/NAME` apply to what lies here.
     pub(crate) fn names(self) -> bool {
-        self != Place::Refs
+        !matches!(self, Place::Refs | Place::Elsewhere)
     }
 }
 

@@ -36,7 +36,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::plan::Denied;
 pub(crate) use globs::{Globs, Place, States};
 use walk::{Found, MOST_OUTSIDE, Walk};
-pub(crate) use walk::{Inode, Kind, kind_at, kind_of, open_directory};
+pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
 
 /// What to survey. Every path is absolute and has no symlink in it.
 pub(crate) struct Request<'a> {
@@ -64,6 +64,14 @@ pub(crate) struct Survey {
     pub(crate) pins: Vec<PathBuf>,
     /// Every directory that was read and is not masked, for the watch.
     pub(crate) directories: Vec<PathBuf>,
+    /// Directories below masks, for the watch: a hard link of what appears in them is denied too.
+    pub(crate) hidden: Vec<PathBuf>,
+    /// Directories outside of every root in which absolute patterns can match later.
+    pub(crate) beyond: Vec<PathBuf>,
+    /// Symlinks with a denied name, and those that give a directory a second name by which patterns apply.
+    pub(crate) links: Vec<PathBuf>,
+    /// The denied files.
+    pub(crate) denied: Vec<Inode>,
     /// The git directory outside of the workspace that the workspace itself, being a worktree or a submodule, needs: it
     /// must be visible and writable for git to work.
     pub(crate) git_dirs: Vec<PathBuf>,
@@ -240,6 +248,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         }
     }
     outside(&globs, &roots, &mut found)?;
+    let mut links = found.links.clone();
     denied_links(&globs, &roots, request, &mut guarded, &mut found)?;
     found.mask_hard_links();
 
@@ -271,7 +280,26 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         let tracked = request.workspace.map(|workspace| git::tracked(workspace, &masks)).unwrap_or_default();
         found.warnings.extend(tracked);
     }
-    Ok(Survey { masks, protected, pins, directories, git_dirs: guarded.git_dirs, started, warnings: found.warnings })
+    links.append(&mut found.aliasing);
+    let mut denied: Vec<Inode> = found.denied.into_iter().collect();
+    denied.sort_unstable();
+    for list in [&mut found.hidden, &mut found.beyond, &mut links] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    Ok(Survey {
+        masks,
+        protected,
+        pins,
+        directories,
+        hidden: found.hidden,
+        beyond: found.beyond,
+        links,
+        denied,
+        git_dirs: guarded.git_dirs,
+        started,
+        warnings: found.warnings,
+    })
 }
 
 /// Absolute patterns reach beyond the roots: into the system directories, and to files whose hard links may lie in a root.
@@ -279,6 +307,9 @@ fn outside(globs: &Globs, roots: &[PathBuf], found: &mut Found) -> Result<(), Su
     let nothing = Globs::new(&[])?;
     let walk = Walk { globs, protect: &nothing, writable: false, roots, git: false, most: MOST_OUTSIDE };
     for (pattern, prefix, whole) in globs.absolute() {
+        // Where it would appear, or what stands there be replaced.
+        let above = prefix.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
+        found.beyond.extend(above.filter(|above| above.is_dir() && !holds(roots, above)));
         let Ok(real) = prefix.canonicalize() else { continue };
         if whole && roots.iter().any(|root| root.starts_with(&real)) {
             // It denies a root or what holds one; the walk of that root has spoken already.

@@ -48,6 +48,11 @@ pub(crate) struct Found {
     pub(crate) named: Vec<PathBuf>,
     /// Symlinks whose own name is denied.
     pub(crate) links: Vec<PathBuf>,
+    /// Symlinks that give a directory, once they lead to one, a second name by which patterns apply to it.
+    pub(crate) aliasing: Vec<PathBuf>,
+    /// Directories below masks, and those that absolute patterns search outside of every root.
+    pub(crate) hidden: Vec<PathBuf>,
+    pub(crate) beyond: Vec<PathBuf>,
     /// Inodes of denied files.
     pub(crate) denied: HashSet<Inode>,
     pub(crate) warnings: Vec<String>,
@@ -137,9 +142,8 @@ impl Walk<'_> {
                 found.later.push(path.to_owned());
                 let first = self.pending(path, States::default(), States::default(), Mode::Denied);
                 if !self.drain(first, found)? {
-                    found
-                        .warnings
-                        .push(format!("{} is too large to look for hard links of the files in it", path.display()));
+                    let what = "entries in one denied directory";
+                    return Err(SurveyError::TooMany { what, most: self.most });
                 }
             }
             Kind::File => {
@@ -220,6 +224,10 @@ impl Walk<'_> {
             .map_err(|_| SurveyError::TooMany { what: "directories", most: u32::MAX as usize })?;
         if at.mode == Mode::Full {
             found.directories.push(at.path.clone());
+        } else if at.mode == Mode::Denied {
+            found.hidden.push(at.path.clone());
+        } else if !super::holds(self.roots, &at.path) {
+            found.beyond.push(at.path.clone());
         }
         let stream = Dir::from_fd(directory).map_err(failed)?;
         // The stream owns its descriptor while it is read, so what needs one uses a second.
@@ -340,14 +348,17 @@ impl Walk<'_> {
         if !as_directory && states.is_empty() {
             return;
         }
-        let Ok(target) = path.canonicalize() else { return };
-        if !target.is_dir() {
-            return;
-        }
-        if as_directory {
-            found.links.push(path);
-        } else if super::holds(self.roots, &target) {
-            found.queue.push((target, states));
+        let target = path.canonicalize().ok().filter(|target| target.is_dir());
+        match target {
+            Some(_) if as_directory => found.links.push(path),
+            Some(target) => {
+                if super::holds(self.roots, &target) {
+                    found.queue.push((target, states));
+                }
+                found.aliasing.push(path);
+            }
+            // It may lead to a directory later.
+            None => found.aliasing.push(path),
         }
     }
 }

@@ -30,10 +30,24 @@ fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage
         deny: &deny,
         masked: &paths(masked),
         kept: &paths(kept),
+        links: &[],
+        denied: &inodes_below(paths(masked)),
         since: Some(SystemTime::now() + Duration::from_secs(60)),
     })
     .unwrap();
     Stage { _directory: directory, root, watch }
+}
+
+fn inodes_below(mut paths: Vec<PathBuf>) -> Vec<Inode> {
+    let mut inodes = Vec::new();
+    while let Some(path) = paths.pop() {
+        let status = path.symlink_metadata().unwrap();
+        match status.is_dir() {
+            true => paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path())),
+            false => inodes.push((status.dev(), status.ino())),
+        }
+    }
+    inodes
 }
 
 fn denied(patterns: &[&str]) -> Vec<Denied> {
@@ -45,9 +59,9 @@ impl Stage {
         let mut seen = Vec::new();
         let root = self.root.clone();
         self.watch
-            .drain(&mut |late, path, directory| {
+            .drain(&mut |late, path| {
                 let sign = if late == Late::Mask { '#' } else { '=' };
-                let slash = if directory { "/" } else { "" };
+                let slash = if path.is_dir() { "/" } else { "" };
                 seen.push(format!("{sign}{}{slash}", path.strip_prefix(&root).unwrap().display()));
                 Ok(())
             })
@@ -128,7 +142,7 @@ fn a_later_hard_link_and_a_later_symlink_give_nothing_away() {
     assert_eq!(stage.late(), ["#d/a", "#d/b"]);
     std::os::unix::fs::symlink("../plain", stage.root.join("d/.env.link")).unwrap();
     std::os::unix::fs::symlink("not-yet", stage.root.join("d/.env.soon")).unwrap();
-    assert_eq!(stage.late(), ["#plain"]);
+    assert_eq!(stage.late(), ["#d/c", "#plain"], "what the link leads to, and its other name");
     fs::write(stage.root.join("d/not-yet"), "x").unwrap();
     assert_eq!(stage.late(), ["#d/not-yet"]);
 }
@@ -141,10 +155,19 @@ fn what_changed_between_the_survey_and_the_watch_is_found() {
     fs::write(root.join(".env"), "x").unwrap();
     let deny = denied(&[".env"]);
     let roots = [root.clone()];
-    let scope = Scope { roots: &roots, directories: &roots, deny: &deny, masked: &[], kept: &[], since: Some(since) };
+    let scope = Scope {
+        roots: &roots,
+        directories: &roots,
+        deny: &deny,
+        masked: &[],
+        kept: &[],
+        links: &[],
+        denied: &[],
+        since: Some(since),
+    };
     let mut seen = Vec::new();
     let mut watch = Watch::new(scope).unwrap();
-    let mut on = |late, path: &Path, _| {
+    let mut on = |late, path: &Path| {
         seen.push((late, path.to_owned()));
         Ok(())
     };
@@ -172,12 +195,12 @@ fn more_events_than_the_queue_holds_lose_nothing() {
 fn a_path_that_cannot_be_covered_ends_the_drain_with_its_name() {
     let mut stage = stage(&[], &["**/.env"], &[], &[]);
     fs::write(stage.root.join(".env"), "x").unwrap();
-    let error = stage.watch.drain(&mut |_, _, _| Err(io::Error::from(io::ErrorKind::PermissionDenied))).unwrap_err();
+    let error = stage.watch.drain(&mut |_, _| Err(io::Error::from(io::ErrorKind::PermissionDenied))).unwrap_err();
     assert!(error.to_string().contains(".env"), "{error}");
     fs::write(stage.root.join("again"), "x").unwrap();
     fs::rename(stage.root.join("again"), stage.root.join(".env")).unwrap();
     let gone = stage.root.join(".env");
-    let mut vanish = |_, _: &Path, _| {
+    let mut vanish = |_, _: &Path| {
         fs::remove_file(&gone)?;
         Err(io::Error::from(io::ErrorKind::NotFound))
     };
