@@ -92,6 +92,8 @@ fn plan(spec: &Value) -> Plan {
         protect: Vec::new(),
         exec_deny: Vec::new(),
         watched: Vec::new(),
+        links: Vec::new(),
+        denied: Vec::new(),
         surveyed: SystemTime::UNIX_EPOCH,
         roots: Vec::new(),
         hostname: spec["hostname"].as_str().unwrap_or_default().to_owned(),

@@ -80,6 +80,8 @@ prop_compose! {
         Plan {
             view, masks, kept, pins, exec_deny, workspace, hostname, limits, warnings,
             roots: watched.clone(),
+            links: watched.clone(),
+            denied: vec![(since, 1)],
             watched,
             protect,
             deny_read: deny_read.into_iter().map(|(pattern, except)| Denied { pattern, except }).collect(),

@@ -158,7 +158,14 @@ fn unspeakable(plan: &Plan) -> Error {
     let view = plan.view.iter().map(|entry| entry.path());
     let masks = plan.masks.iter().map(|mask| &mask.path);
     let kept = plan.kept.iter().map(Kept::path);
-    let others = plan.workspace.iter().chain(&plan.pins).chain(&plan.exec_deny).chain(&plan.watched).chain(&plan.roots);
+    let others = plan
+        .workspace
+        .iter()
+        .chain(&plan.pins)
+        .chain(&plan.exec_deny)
+        .chain(&plan.watched)
+        .chain(&plan.roots)
+        .chain(&plan.links);
     let path = view.chain(masks).chain(kept).chain(others).find(|path| path.to_str().is_none());
     Error::Path { path: path.cloned().unwrap_or_default() }
 }
