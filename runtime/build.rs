@@ -1,6 +1,8 @@
 //! Builds two things the launcher carries: the seccomp programs (generated here so that a launch never compiles a
 //! filter) and the resident program, a freestanding executable that is pid 1, warden and sweeper.
 
+#[path = "build/restricted.rs"]
+mod restricted;
 #[path = "build/syscalls.rs"]
 mod syscalls;
 
@@ -32,8 +34,18 @@ fn filters() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
     let refused = (libc::EPERM, refused()?);
     let absent = (libc::ENOSYS, syscalls::ABSENT.iter().map(|(_, number)| (*number, vec![])).collect::<Rules>());
     let families = (libc::EAFNOSUPPORT, families()?);
+    let alone = (libc::EPERM, restricted::refused()?);
+    let attributes = (libc::EOPNOTSUPP, restricted::attributes());
+    let sockets = (libc::EAFNOSUPPORT, restricted::sockets()?);
     let mut programs = Vec::new();
-    for (name, (errno, rules)) in [("refused.bpf", refused), ("absent.bpf", absent), ("families.bpf", families)] {
+    for (name, (errno, rules)) in [
+        ("refused.bpf", refused),
+        ("absent.bpf", absent),
+        ("families.bpf", families),
+        ("restricted.bpf", alone),
+        ("attributes.bpf", attributes),
+        ("sockets.bpf", sockets),
+    ] {
         let filter =
             SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(u32::try_from(errno)?), target()?)?;
         programs.push((name, without_x32(BpfProgram::try_from(filter)?)));
@@ -49,6 +61,7 @@ fn traps() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
         ("trap-exec.bpf", &[syscalls::EXEC][..]),
         ("trap-open.bpf", &[syscalls::OPEN]),
         ("trap-both.bpf", &[syscalls::EXEC, syscalls::OPEN]),
+        ("trap-modes.bpf", &[restricted::MODES]),
     ] {
         let mut rules = Rules::new();
         for (_, number, argument) in lists.iter().copied().flatten() {

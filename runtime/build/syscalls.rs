@@ -81,7 +81,7 @@ pub(crate) const TERMINAL_REQUESTS: &[u64] = &[0x5412 /* TIOCSTI */, 0x541c /* T
 pub(crate) const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
 /// A call that waits for the supervisor, and the value its first argument must have for that.
-type Trap = (&'static str, i64, Option<u64>);
+pub(crate) type Trap = (&'static str, i64, Option<u64>);
 
 /// What the exec guard judges: programs before they run and, as a second look, what every libc and runtime does first when a
 /// new program sets up its main thread, before any code of the program itself.

@@ -14,6 +14,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
+    path::PathBuf,
     process::ExitStatus,
     sync::Arc,
     thread,
@@ -43,8 +44,8 @@ pub struct Child {
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) control: Arc<OwnedFd>,
-    /// The number of its pid 1 on the host.
-    pub(crate) first: i32,
+    /// Its root as the host names it.
+    pub(crate) root: PathBuf,
 }
 
 /// What a finished command left, as [`std::process::Output`].
@@ -163,7 +164,7 @@ impl Child {
     /// what was found is killed all the same.
     pub fn kill_tree(&self) -> Result<()> {
         const PATIENCE: Duration = Duration::from_secs(10);
-        let (processes, begin) = (Processes::of(self.origin.first), Instant::now());
+        let (processes, begin) = (Processes::of(&self.origin.root), Instant::now());
         // Stopped first: what stands still cannot start anything that the next look would miss.
         while begin.elapsed() < PATIENCE {
             let tree = processes.tree(self.pid, self.has_ended(PollTimeout::ZERO));

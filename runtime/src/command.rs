@@ -4,15 +4,17 @@ use crate::{
     child::{Child, Origin, Output},
     error::{Error, Result},
     executable,
+    restricted::Place,
     rights::Rights,
     sandbox::Sandbox,
     socket,
     stdio::{Kind, Stdio},
     sys::wire::{
-        FAILED, Image, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS, STAGE_TERMINAL, STARTED,
-        TERMINAL,
+        FAILED, GIVEN, Image, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS, STAGE_TERMINAL,
+        STARTED, TERMINAL,
     },
 };
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -204,15 +206,20 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
-        let layer = self.rights.layer(self.sandbox.plan(), self.sandbox.first())?;
+        let layer = self.rights.layer(self.sandbox.plan(), &self.sandbox.root())?;
         let image = executable::memory_file(&self.image()?)?;
         let (ours, theirs) = socket::pair()?;
         let mut flags = 0;
         let mut inside: Vec<OwnedFd> = Vec::with_capacity(3);
         let mut outside = [None, None, None];
+        let mut given = self.own_terminal()?;
         for (index, outside) in outside.iter_mut().enumerate() {
             let kind = match (&self.streams[index], self.terminal) {
                 (Some(stream), _) => &stream.0,
+                (None, Some(_)) if given.is_some() => {
+                    flags |= GIVEN << index;
+                    &Kind::Null
+                }
                 (None, Some(_)) => {
                     flags |= TERMINAL << index;
                     &Kind::Null
@@ -221,7 +228,10 @@ impl<'sandbox> Command<'sandbox> {
                 (None, None) => &output,
             };
             let ends = kind.open(index)?;
-            inside.push(ends.inside);
+            inside.push(match (&given, flags & (GIVEN << index)) {
+                (Some(terminal), 1..) => terminal.slave.try_clone().map_err(Error::io("pass a terminal"))?,
+                _ => ends.inside,
+            });
             *outside = ends.outside;
         }
         let (rows, columns) = self.terminal.unwrap_or_default();
@@ -233,14 +243,34 @@ impl<'sandbox> Command<'sandbox> {
         fds.extend(layer.as_ref().map(AsRawFd::as_raw_fd));
         self.sandbox.send(&request, &fds)?;
         drop((theirs, inside, image, layer));
-        self.await_start(id, ours, outside)
+        let mut child = self.await_start(id, ours, outside)?;
+        if let Some(terminal) = given.take() {
+            child.terminal = Some(terminal.master.into());
+        }
+        Ok(child)
+    }
+
+    /// A terminal made here, where inside there is no file system of its own for one.
+    fn own_terminal(&self) -> Result<Option<OpenptyResult>> {
+        let (Some((rows, columns)), Some(_)) = (self.terminal, self.sandbox.place()) else { return Ok(None) };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        openpty(&size, None).map(Some).map_err(Error::errno("make a terminal"))
+    }
+
+    /// What the program is told, with the places that stand in for private ones.
+    fn variables(&self) -> BTreeMap<OsString, OsString> {
+        let mut variables = self.environment.clone();
+        for (name, path) in self.sandbox.place().into_iter().flat_map(Place::variables) {
+            variables.insert(name.into(), path.into());
+        }
+        variables
     }
 
     fn await_start(&self, id: u32, reply: OwnedFd, outside: [Option<OwnedFd>; 3]) -> Result<Child> {
         match socket::receive(reply.as_fd(), true)? {
             Some((Reply { kind: STARTED, value, .. }, mut fds)) if !fds.is_empty() => {
                 let pidfd = fds.remove(0);
-                let origin = Origin { control: self.sandbox.control(), first: self.sandbox.first() };
+                let origin = Origin { control: self.sandbox.control(), root: self.sandbox.root() };
                 Ok(Child::new(origin, id, value, pidfd, reply, outside, fds.pop()))
             }
             Some((Reply { kind: FAILED, value, stage }, _)) => Err(self.failed(value, stage)),
@@ -275,6 +305,7 @@ impl<'sandbox> Command<'sandbox> {
     /// The command as the resident program reads it: counts, then NUL-terminated strings.
     fn image(&self) -> Result<Vec<u8>> {
         let programs = self.candidates();
+        let environment = self.variables();
         let count = |length: usize| {
             u32::try_from(length).map_err(|_| self.invalid("has more arguments than a command can have"))
         };
@@ -282,7 +313,7 @@ impl<'sandbox> Command<'sandbox> {
             limits: self.rights.limits(),
             programs: count(programs.len())?,
             arguments: count(self.arguments.len() + 1)?,
-            variables: count(self.environment.len())?,
+            variables: count(environment.len())?,
         };
         let mut image = Vec::with_capacity(4096);
         for limit in header.limits {
@@ -293,7 +324,7 @@ impl<'sandbox> Command<'sandbox> {
         }
         image.resize(size_of::<Image>(), 0);
         let directory = self.working_directory();
-        let variables = self.environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("=")));
+        let variables = environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("=")));
         let strings = [directory.into_os_string()]
             .into_iter()
             .chain(programs)

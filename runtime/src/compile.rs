@@ -9,6 +9,7 @@ use crate::{
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
     sys::{
         call::Identity,
+        seccomp::Calls,
         wire::{CONTROL, MASK_DIRECTORY, MASK_FILE, SECOND},
     },
     view,
@@ -305,24 +306,13 @@ impl Compiler {
         if let Some(ruleset) = ends.ruleset {
             self.step(Step::LandlockRestrict { ruleset });
         }
-        self.step(Step::Seccomp);
+        self.step(Step::Seccomp(Calls::Namespaced));
         let resident = Descriptor::Known(ends.resident);
         self.step(Step::Execute { program: resident, arguments: Arguments::new(vec![c"init".into()]) });
     }
 
     fn limits(&mut self, plan: &Plan) {
-        let limits = &plan.limits;
-        let bounds = [
-            (libc::RLIMIT_CORE, Some(0)),
-            (libc::RLIMIT_NPROC, limits.pids),
-            (libc::RLIMIT_CPU, limits.cpu_time.map(|time| time.as_secs().max(1))),
-            (libc::RLIMIT_NOFILE, limits.open_files),
-        ];
-        for (resource, value) in bounds {
-            if let Some(value) = value {
-                self.step(Step::Limit { resource, value });
-            }
-        }
+        self.steps.extend(bounds(plan).map(|(resource, value)| Step::Limit { resource, value }));
     }
 }
 
@@ -344,6 +334,18 @@ fn masks() -> [Step; 4] {
         Step::Directory { root: MASKS, path: MASK_DIRECTORY.into(), mode: 0 },
         Step::Attributes { mount: MASKS, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false },
     ]
+}
+
+/// The resource limits of a plan, by the kernel's numbers.
+pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = (u32, u64)> {
+    let limits = &plan.limits;
+    let bounds = [
+        (libc::RLIMIT_CORE, Some(0)),
+        (libc::RLIMIT_NPROC, limits.pids),
+        (libc::RLIMIT_CPU, limits.cpu_time.map(|time| time.as_secs().max(1))),
+        (libc::RLIMIT_NOFILE, limits.open_files),
+    ];
+    bounds.into_iter().filter_map(|(resource, value)| Some((resource, value?)))
 }
 
 /// The warden keeps the one capability that mounting needs, in the sandbox's own user namespace.

@@ -55,6 +55,7 @@ pub mod probe;
 
 mod program;
 mod reserve;
+mod restricted;
 mod rights;
 mod sandbox;
 mod socket;

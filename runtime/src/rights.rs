@@ -56,9 +56,9 @@ impl Rights {
         self.limits
     }
 
-    /// The ruleset that the command enters before it is executed, if its paths are narrowed. `first` is the number of the
-    /// sandbox's pid 1 on the host: paths mean what they mean inside.
-    pub(crate) fn layer(&self, plan: &Plan, first: i32) -> Result<Option<OwnedFd>> {
+    /// The ruleset that the command enters before it is executed, if its paths are narrowed. `root` is the
+    /// root of the sandbox as the host names it: paths mean what they mean inside.
+    pub(crate) fn layer(&self, plan: &Plan, root: &Path) -> Result<Option<OwnedFd>> {
         if self.write.is_none() && self.read.is_none() {
             return Ok(None);
         }
@@ -66,7 +66,7 @@ impl Rights {
         if abi < NEEDED {
             return Err(unsupported(&format!("ABI {NEEDED} is needed (Linux 6.12), found {abi}")));
         }
-        let mut layer = Layer::new(first)?;
+        let mut layer = Layer::new(root)?;
         let (reading, writing) = (AccessFs::from_read(HANDLED), AccessFs::from_write(HANDLED));
         let unnarrowed = [(&self.read, reading), (&self.write, writing)].into_iter().filter(|(only, _)| only.is_none());
         layer.allow(Path::new("/"), unnarrowed.fold(BitFlags::EMPTY, |sum, (_, access)| sum | access))?;
@@ -102,10 +102,9 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(first: i32) -> Result<Self> {
+    fn new(root: &Path) -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = open(format!("/proc/{first}/root").as_str(), flags, Mode::empty())
-            .map_err(Error::errno("open the root of the sandbox"))?;
+        let root = open(root, flags, Mode::empty()).map_err(Error::errno("open the root of the sandbox"))?;
         let rules = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(HANDLED))

@@ -14,6 +14,7 @@ use crate::{
     probe,
     program::{self, LIFTED, Program},
     reserve::{self, Reservation},
+    restricted::{self, Place, Restricted},
     socket,
     sys::{
         launch::{self, Started},
@@ -31,6 +32,7 @@ use std::{
     ffi::OsStr,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -57,6 +59,8 @@ pub struct Sandbox {
     guard: Option<Guard>,
     memory: Option<MemoryWatch>,
     reserved: Arc<[Reservation]>,
+    /// What stands in where there are no namespaces.
+    restricted: Option<Restricted>,
 }
 
 impl Sandbox {
@@ -82,11 +86,18 @@ impl Sandbox {
         let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
         let watch = guard::watch(&plan, &mut enforced);
         let launched = watch.and_then(|watch| Ok((launch(&plan, &mut enforced, edit)?, watch)));
-        let (Launched { first, control, resident }, watch) = launched.inspect_err(|_| reserve::release(&reserved))?;
+        let (Launched { first, control, resident }, watch) = match launched {
+            Ok(launched) => launched,
+            Err(error) => {
+                reserve::release(&reserved);
+                return Self::start_restricted(plan, error);
+            }
+        };
         report(&plan, &mut enforced);
         let control = Arc::new(control);
         let next = AtomicU32::new(1);
-        let mut sandbox = Self { plan, enforced, control, first, next, guard: None, memory: None, reserved };
+        let mut sandbox =
+            Self { plan, enforced, control, first, next, guard: None, memory: None, reserved, restricted: None };
         // From here on a failure drops the sandbox, which ends what was started.
         sandbox.guard = Guard::start(Charge {
             resident,
@@ -96,9 +107,35 @@ impl Sandbox {
             watch,
             hurry: !sandbox.plan.deny_read.is_empty(),
         })?;
-        let (limit, first) = (sandbox.plan.limits.memory, sandbox.first.pid);
-        sandbox.memory = limit.map(|limit| MemoryWatch::start(first, limit)).transpose()?;
+        sandbox.limit_memory()?;
         Ok(sandbox)
+    }
+
+    /// Goes on without namespaces after `error`, when it is about them and the plan allows that.
+    fn start_restricted(plan: Plan, error: Error) -> Result<Self> {
+        let why = match error {
+            Error::Unsupported { protection: Protection::Namespaces, needs }
+                if plan.allow_missing.contains(&Protection::Namespaces) =>
+            {
+                needs
+            }
+            error => return Err(error),
+        };
+        let restricted::Launched { first, control, restricted, modes, enforced } = restricted::start(&plan, &why)?;
+        let (control, next, reserved) = (Arc::new(control), AtomicU32::new(1), Arc::default());
+        let restricted = Some(restricted);
+        let mut sandbox =
+            Self { plan, enforced, control, first, next, guard: None, memory: None, reserved, restricted };
+        let control = sandbox.control();
+        sandbox.restricted.as_mut().map(|restricted| restricted.supervise(control, modes)).transpose()?;
+        sandbox.limit_memory()?;
+        Ok(sandbox)
+    }
+
+    fn limit_memory(&mut self) -> Result<()> {
+        let (limit, first) = (self.plan.limits.memory, self.first.pid);
+        self.memory = limit.map(|limit| MemoryWatch::start(first, limit)).transpose()?;
+        Ok(())
     }
 
     /// A command to run inside.
@@ -141,13 +178,21 @@ impl Sandbox {
         self.first.pid
     }
 
+    /// The private directory of a sandbox without namespaces.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.restricted.as_ref().map(Restricted::place)
+    }
+
     pub(crate) fn next_id(&self) -> u32 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The number of pid 1 on the host.
-    pub(crate) fn first(&self) -> i32 {
-        self.first.pid
+    /// The root directory of what runs inside, as the host names it.
+    pub(crate) fn root(&self) -> PathBuf {
+        match self.restricted {
+            None => format!("/proc/{}/root", self.first.pid).into(),
+            Some(_) => "/".into(),
+        }
     }
 
     pub(crate) fn control(&self) -> Arc<OwnedFd> {
@@ -176,6 +221,7 @@ impl Drop for Sandbox {
         drop(self.memory.take());
         // Nobody is left inside: removing a reservation also lifts the mount on it.
         reserve::release(&self.reserved);
+        drop(self.restricted.take());
     }
 }
 
@@ -214,7 +260,7 @@ fn launch(plan: &Plan, enforced: &mut Enforced, edit: impl FnOnce(&mut Program))
     };
     let mut program = compile::compile(plan, &ends)?;
     edit(&mut program);
-    let first = run(&mut program)?;
+    let first = run(&mut program, NAMESPACES)?;
     Ok(Launched { first, control, resident })
 }
 
@@ -223,12 +269,24 @@ fn lift(fd: OwnedFd) -> Result<OwnedFd> {
     program::lift(fd.as_fd(), LIFTED)
 }
 
-fn run(program: &mut Program) -> Result<Started> {
-    let started = launch::launch(program, NAMESPACES as u64).map_err(unsupported)?;
+/// Starts a program in new namespaces of these kinds and waits until it stands.
+pub(crate) fn run(program: &mut Program, namespaces: i32) -> Result<Started> {
+    let started = launch::launch(program, namespaces as u64).map_err(unsupported)?;
     let Some(failure) = program.failure else { return Ok(started) };
     reap(&started);
+    if namespaces != 0 && without_rights(program, failure) {
+        return Err(unsupported(io::Error::from_raw_os_error(failure.errno)));
+    }
     let step = program.steps.get(failure.step).map(ToString::to_string).unwrap_or_default();
     Err(Error::Setup { step, source: io::Error::from_raw_os_error(failure.errno) })
+}
+
+/// Whether the new namespaces came without the rights that belong to them, as AppArmor and containers have it: then the
+/// first steps, which touch nothing of the host's, are refused.
+fn without_rights(program: &Program, failure: program::Failure) -> bool {
+    let before = program.steps.iter().take(failure.step + 1);
+    matches!(failure.errno, libc::EPERM | libc::EACCES)
+        && !before.into_iter().any(|step| matches!(step, program::Step::CloneMount { .. }))
 }
 
 fn unsupported(source: io::Error) -> Error {
@@ -280,11 +338,12 @@ fn report(plan: &Plan, enforced: &mut Enforced) {
         "namespaces, mounts, keyrings, io_uring, terminal input and kernel surface refused",
     );
     if let Some(memory) = plan.limits.memory {
-        enforced.holds(
-            Protection::MemoryLimit,
-            format!("{memory} bytes for all processes together (watched; the largest is killed)"),
-        );
+        enforced.holds(Protection::MemoryLimit, memory_limit(memory));
     }
+}
+
+pub(crate) fn memory_limit(bytes: u64) -> String {
+    format!("{bytes} bytes for all processes together (watched; the largest is killed)")
 }
 
 #[cfg(test)]

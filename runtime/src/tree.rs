@@ -1,6 +1,10 @@
 //! What a command has started, as the sandbox's own `/proc` shows it (proc_pid_stat(5)).
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A process inside.
 struct Process {
@@ -23,9 +27,9 @@ pub(crate) struct Tree {
 }
 
 impl Processes {
-    /// `first` is the number of the sandbox's pid 1 on the host.
-    pub(crate) fn of(first: i32) -> Self {
-        Self { proc: format!("/proc/{first}/root/proc").into() }
+    /// `root` is the root of the sandbox as the host names it.
+    pub(crate) fn of(root: &Path) -> Self {
+        Self { proc: root.join("proc") }
     }
 
     /// Everything below the process with number `leader`, and everything in the session it leads. What has left the

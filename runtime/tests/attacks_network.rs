@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use arena::Arena;
+use arena::{Arena, Host};
 
 /// Python that tries one way after the other; each line is a socket and what to do with it.
 const HELPERS: &str = "import os, socket, sys\n\
@@ -27,16 +27,16 @@ const HELPERS: &str = "import os, socket, sys\n\
 /// Runs Python lines bare and in a sandbox, in two arenas that `listen` prepares; `hit` asks what listens.
 #[track_caller]
 fn reaches_nothing<L>(lines: &str, listen: impl Fn(&Arena) -> (L, String), hit: impl Fn(&L) -> bool) {
-    for sandboxed in [false, true] {
+    for host in [None, Some(Host::Plain), Some(Host::Container)] {
         let arena = Arena::new();
         let (listening, arguments) = listen(&arena);
         arena::write(&arena.path("attack.py"), &format!("{HELPERS}{lines}"));
         let script = format!("/usr/bin/python3 attack.py {arguments}");
-        let output = match sandboxed {
-            true => arena.inside(&arena.start(), &script),
-            false => arena.bare(&script),
+        let output = match host {
+            Some(host) => arena.inside(&arena.start_on(host), &script),
+            None => arena.bare(&script),
         };
-        assert_eq!(hit(&listening), !sandboxed, "sandboxed: {sandboxed}, {lines}\n{output}");
+        assert_eq!(hit(&listening), host.is_none(), "sandboxed: {host:?}, {lines}\n{output}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use arena::{Arena, CANARY};
+use arena::{Arena, CANARY, Host};
 
 /// A process of the same user that goes about its business outside.
 struct Bystander(Child);
@@ -45,15 +45,15 @@ impl Drop for Bystander {
 /// Runs a script with the bystander's number in `PID`, bare and in a sandbox; `harmed` looks at the bystander and the output.
 #[track_caller]
 fn harms_nobody(script: &str, harmed: impl Fn(&mut Bystander, &str) -> bool) {
-    for sandboxed in [false, true] {
+    for host in [None, Some(Host::Plain), Some(Host::Container)] {
         let arena = Arena::new();
         let mut bystander = Bystander::new();
         let script = format!("PID={}; {script}", bystander.0.id());
-        let output = match sandboxed {
-            true => arena.inside(&arena.start(), &script),
-            false => arena.bare(&script),
+        let output = match host {
+            Some(host) => arena.inside(&arena.start_on(host), &script),
+            None => arena.bare(&script),
         };
-        assert_eq!(harmed(&mut bystander, &output), !sandboxed, "sandboxed: {sandboxed}, {script}\n{output}");
+        assert_eq!(harmed(&mut bystander, &output), host.is_none(), "sandboxed: {host:?}, {script}\n{output}");
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum Traps {
     Open,
     /// Both.
     Both,
+    /// What changes modes and times of files.
+    Modes,
 }
 
 /// Where held calls arrive and are answered, from any thread. An answer to a caller that is gone is lost, and that is
@@ -57,6 +59,11 @@ impl Listener {
     /// Lets the kernel carry out the call, with what its pointers point at by then.
     pub(crate) fn proceed(&self, call: &Held) {
         Self::sent(notify::proceed(self.0.as_fd(), call.id));
+    }
+
+    /// Answers that the call was carried out.
+    pub(crate) fn done(&self, call: &Held) {
+        Self::sent(notify::succeed(self.0.as_fd(), call.id));
     }
 
     /// Fails the call.
@@ -126,6 +133,7 @@ fn install(control: &OwnedFd, traps: Traps) -> Result<Listener> {
         Traps::Exec => notify::TRAP_EXEC,
         Traps::Open => notify::TRAP_OPEN,
         Traps::Both => notify::TRAP_BOTH,
+        Traps::Modes => notify::TRAP_MODES,
     };
     let image = executable::memory_file(program)?;
     let (ours, theirs) = socket::pair()?;

@@ -77,7 +77,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         Step::Capabilities(mask) => call::set_capabilities(*mask),
         Step::LandlockAllow { ruleset, root, path, access } => landlock::allow(*ruleset, slots[*root], path, *access),
         Step::LandlockRestrict { ruleset } => landlock::restrict(*ruleset),
-        Step::Seccomp => seccomp::install(),
+        Step::Seccomp(calls) => seccomp::install(*calls),
         Step::Descriptor { from, to } => call::place_descriptor(descriptor(*from, slots), *to),
         Step::Lift(slot) => {
             slots[*slot] = call::lift_descriptor(slots[*slot], LIFTED)?;

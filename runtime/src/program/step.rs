@@ -1,7 +1,7 @@
 //! The instructions of a prepared program.
 
 use super::Program;
-use crate::sys::call::Identity;
+use crate::sys::{call::Identity, seccomp::Calls};
 use std::{
     ffi::{CStr, CString, c_char},
     fmt,
@@ -124,7 +124,7 @@ pub(crate) enum Step {
     LandlockRestrict {
         ruleset: RawFd,
     },
-    Seccomp,
+    Seccomp(Calls),
     /// Puts a descriptor at a fixed number for the program to be executed.
     Descriptor {
         from: Descriptor,
@@ -199,7 +199,7 @@ impl fmt::Display for Step {
             Self::Bounding { .. } | Self::Capabilities(_) => f.write_str("drop capabilities"),
             Self::LandlockAllow { path, .. } => write!(f, "allow /{} in Landlock", show(path)),
             Self::LandlockRestrict { .. } => f.write_str("enforce Landlock"),
-            Self::Seccomp => f.write_str("install the seccomp filter"),
+            Self::Seccomp(_) => f.write_str("install the seccomp filter"),
             Self::Descriptor { .. } | Self::Lift(_) | Self::CloseFrom(_) => f.write_str("arrange descriptors"),
             Self::Execute { .. } => f.write_str("execute the resident program"),
         }

@@ -45,11 +45,11 @@ fn assert_wall(builder: &Builder, gone: impl Fn(&Step) -> bool, attack: &str) {
 fn seccomp_refuses_new_user_namespaces_and_handles() {
     let workspace = workspace();
     let builder = builder(workspace.path());
-    assert_wall(&builder, |step| matches!(step, Step::Seccomp), "unshare -U true");
+    assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), "unshare -U true");
     // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING): 250 on x86-64, 219 on arm64.
     let number = libc::SYS_keyctl;
     let keyring = format!("python3 -c 'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall({number},0,-3,0) < 0)'");
-    assert_wall(&builder, |step| matches!(step, Step::Seccomp), &keyring);
+    assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), &keyring);
 }
 
 #[test]
@@ -120,7 +120,9 @@ fn no_new_privileges_and_closed_descriptors_are_not_optional() {
         let steps = std::mem::take(&mut program.steps);
         program.steps = steps
             .into_iter()
-            .flat_map(|step| if matches!(step, Step::Seccomp) { vec![Step::Capabilities(0), step] } else { vec![step] })
+            .flat_map(
+                |step| if matches!(step, Step::Seccomp(_)) { vec![Step::Capabilities(0), step] } else { vec![step] },
+            )
             .collect();
     });
     assert!(matches!(error, Err(Error::Setup { .. })), "{error:?}");

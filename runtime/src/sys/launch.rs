@@ -35,12 +35,19 @@ pub(crate) fn launch(program: &mut Program, namespaces: u64) -> io::Result<Start
     arguments.stack_size = STACK as u64;
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    let number = libc::SYS_clone3 as usize;
-    let size = size_of::<libc::clone_args>();
     let data = ptr::from_mut(program).cast::<u8>();
-    // SAFETY: the stack is ours and fresh; `run` neither returns, allocates, locks nor unwinds; program and stack live
-    // until this call returns, which CLONE_VFORK delays until the child has done with them.
-    let pid = unsafe { clone_with_entry(number, [(&raw const arguments) as usize, size, 0, 0, 0], run, data) };
+    let start = |number: libc::c_long, arguments: [usize; 5]| {
+        // SAFETY: the stack is ours and fresh; `run` neither returns, allocates, locks nor unwinds; program and stack live
+        // until this call returns, which CLONE_VFORK delays until the child has done with them.
+        unsafe { clone_with_entry(number as usize, arguments, run, data) }
+    };
+    let mut pid = start(libc::SYS_clone3, [(&raw const arguments) as usize, size_of::<libc::clone_args>(), 0, 0, 0]);
+    if pid == -libc::ENOSYS as isize {
+        // Containers answer so because their filters cannot read what `clone3` is asked for.
+        let flags = (arguments.flags | arguments.exit_signal) as usize;
+        let top = (arguments.stack + arguments.stack_size) as usize;
+        pid = start(libc::SYS_clone, [flags, top, arguments.pidfd as usize, 0, 0]);
+    }
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     if pid < 0 {
         return Err(io::Error::from_raw_os_error(-pid as i32));

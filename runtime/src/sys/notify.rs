@@ -13,6 +13,8 @@ pub(crate) const TRAP_EXEC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tr
 pub(crate) const TRAP_OPEN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trap-open.bpf"));
 /// See [`TRAP_EXEC`].
 pub(crate) const TRAP_BOTH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trap-both.bpf"));
+/// See [`TRAP_EXEC`].
+pub(crate) const TRAP_MODES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trap-modes.bpf"));
 
 /// A call that waits for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,11 @@ pub(crate) fn proceed(listener: BorrowedFd<'_>, id: u64) -> Result<()> {
         listener,
         libc::seccomp_notif_resp { id, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 },
     )
+}
+
+/// Answers the call with 0.
+pub(crate) fn succeed(listener: BorrowedFd<'_>, id: u64) -> Result<()> {
+    respond(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags: 0 })
 }
 
 /// Fails the call with an errno.

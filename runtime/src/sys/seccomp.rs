@@ -2,17 +2,30 @@
 
 use super::Result;
 
-/// Each answers with one errno; the kernel applies the strictest of all.
-const PROGRAMS: [&[u8]; 3] = [
+/// Each answers with one errno; the kernel applies the strictest of all. The last three stand in for namespaces.
+const PROGRAMS: [&[u8]; 6] = [
     include_bytes!(concat!(env!("OUT_DIR"), "/refused.bpf")),
     include_bytes!(concat!(env!("OUT_DIR"), "/absent.bpf")),
     include_bytes!(concat!(env!("OUT_DIR"), "/families.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/restricted.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/attributes.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf")),
 ];
 
-/// Installs every program on this process. Needs no_new_privs.
-pub(crate) fn install() -> Result<()> {
+/// Which calls are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// What no command needs.
+    Namespaced,
+    /// Also what only a namespace would make harmless.
+    Restricted,
+}
+
+/// Installs the programs on this process. Needs no_new_privs.
+pub(crate) fn install(calls: Calls) -> Result<()> {
     const SET_MODE_FILTER: i32 = 1;
-    for program in PROGRAMS {
+    let count = if calls == Calls::Restricted { PROGRAMS.len() } else { 3 };
+    for program in PROGRAMS.iter().take(count) {
         let instructions =
             libc::sock_fprog { len: (program.len() / 8) as u16, filter: program.as_ptr().cast_mut().cast() };
         // SAFETY: the kernel copies `len` instructions of eight bytes each and does not need them aligned.

@@ -5,6 +5,10 @@
 pub(crate) const CONTROL: i32 = 3;
 /// The warden's detached tree of masks; the sweeper's pidfd of pid 1.
 pub(crate) const SECOND: i32 = 4;
+/// Without namespaces: the ruleset that keeps commands from signalling their supervisor.
+pub(crate) const BELOW: i32 = 4;
+/// Without namespaces: the lock on the private directory, held while anything inside lives.
+pub(crate) const LOCK: i32 = 5;
 /// The sweeper's first directory with reserved names; the others follow.
 pub(crate) const FIRST_RESERVED: i32 = 5;
 /// Among the sweeper's arguments: the names that follow are in the next directory. No name is a slash.
@@ -31,6 +35,9 @@ pub(crate) const PROTECT: u32 = 4;
 
 /// Bit `n` of [`Request::flags`]: descriptor `n` of the command is a private terminal.
 pub(crate) const TERMINAL: u32 = 1;
+
+/// Bit `n` of [`Request::flags`], after those of [`TERMINAL`]: descriptor `n` is a terminal that was made outside.
+pub(crate) const GIVEN: u32 = 1 << 3;
 
 /// What the host asks.
 #[repr(C)]

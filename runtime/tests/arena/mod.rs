@@ -1,5 +1,5 @@
 //! A place to attack: a workspace with secrets and protected names, a home and an outside with victims, and two ways to
-//! run an attack in it: bare, where it must succeed, and in a sandbox, where it must not.
+//! run an attack in it: bare, where it must succeed, and in a sandbox, where it must not: with namespaces and without.
 
 #![allow(dead_code, reason = "each test file uses its own part of the arena")]
 
@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use holdpoint_runtime::{Access, Builder, Sandbox};
+
+pub(crate) mod hosts;
+
+pub(crate) use hosts::Host;
 
 /// What no attack may print: the start of every secret.
 pub(crate) const CANARY: &str = "CANARY-";
@@ -121,7 +125,11 @@ impl Arena {
     }
 
     pub(crate) fn start(&self) -> Sandbox {
-        self.builder().start().unwrap_or_else(|error| panic!("the sandbox does not start: {error:?}"))
+        self.start_on(Host::Plain)
+    }
+
+    pub(crate) fn start_on(&self, host: Host) -> Sandbox {
+        host.start(&mut self.builder()).unwrap_or_else(|error| panic!("the sandbox does not start: {error:?}"))
     }
 
     /// Runs a script in this arena without any sandbox; what it prints.
@@ -193,14 +201,16 @@ pub(crate) fn shows_nothing_of(script: &str, escaped: impl Fn(&str, &Arena) -> b
     let output = arena.bare(script);
     assert!(escaped(&output, &arena), "the attack fails without a sandbox, so it proves nothing:\n{output}");
 
-    let arena = Arena::new();
-    if script.contains("./attack") {
-        arena.build_syscall_attacks();
+    for host in Host::ALL {
+        let arena = Arena::new();
+        if script.contains("./attack") {
+            arena.build_syscall_attacks();
+        }
+        let sandbox = arena.start_on(host);
+        let output = arena.inside(&sandbox, script);
+        drop(sandbox);
+        assert!(!escaped(&output, &arena), "the attack escapes on {host:?}:\n{output}");
     }
-    let sandbox = arena.start();
-    let output = arena.inside(&sandbox, script);
-    drop(sandbox);
-    assert!(!escaped(&output, &arena), "the attack escapes:\n{output}");
 }
 
 /// An attack on something outside or protected that has to stay as it is: `path` is relative to the arena's home.

@@ -1,11 +1,13 @@
 //! Pid 1 of a sandbox: receives commands over its socket, executes them vfork-style, reaps everything, reports. It ends
-//! when the socket closes, and with it the kernel ends every process of the namespace, however the owner died.
+//! when the socket closes, and with it the kernel ends every process of the namespace, however the owner died. Without a
+//! namespace it is no pid 1 and ends them itself (`restricted`).
 
 use crate::{
     clone::clone_with_entry,
+    restricted,
     syscall::{self, Result},
     wire::{
-        CONTROL, ENDED, FAILED, Image, LISTENING, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
+        CONTROL, ENDED, FAILED, GIVEN, Image, LISTENING, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
         STAGE_EXECUTE, STAGE_RIGHTS, STAGE_ROOM, STAGE_TERMINAL, STARTED, TERMINAL, TRAP, UNCHANGED,
     },
 };
@@ -58,7 +60,7 @@ fn receive(running: &mut [Running; ROOM]) {
     let mut fds = [-1; 8];
     let Ok((length, count)) = syscall::receive(CONTROL, &mut packet, &mut fds) else { return };
     if length < packet.len() {
-        syscall::exit(0);
+        restricted::end(0);
     }
     // SAFETY: the packet holds a request, which is plain numbers.
     let request: Request = unsafe { ptr::read_unaligned(packet.as_ptr().cast()) };
@@ -211,6 +213,10 @@ fn prepare_terminal(request: &Request, command: &mut Command, master: &mut i32) 
     if request.flags == 0 {
         return Ok(());
     }
+    if let Some(index) = (0..3).find(|index| request.flags & (GIVEN << index) != 0) {
+        command.terminal = syscall::duplicate_away(command.standard[index])?;
+        return Ok(());
+    }
     *master = syscall::open(c"/dev/ptmx", syscall::O_RDWR | syscall::O_NOCTTY | syscall::O_CLOEXEC)?;
     let unlock = 0i32;
     syscall::ioctl(*master, 0x4004_5431 /* TIOCSPTLCK */, &raw const unlock as usize)?;
@@ -272,6 +278,7 @@ fn prepare(command: &Command) -> core::result::Result<(), Failure> {
 }
 
 fn attach_standard(command: &Command) -> Result<()> {
+    restricted::step_below()?;
     syscall::setsid()?;
     if command.terminal >= 0 {
         syscall::ioctl(command.terminal, 0x540E /* TIOCSCTTY */, 0)?;

@@ -10,6 +10,7 @@
 mod clone;
 mod init;
 mod memory;
+mod restricted;
 mod sweeper;
 mod syscall;
 mod warden;
@@ -48,6 +49,7 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
     let arguments = unsafe { syscall::Arguments::new(*stack, stack.add(1).cast()) };
     match arguments.get(0).and_then(|role| role.first().copied()) {
         Some(b'i') => init::serve(),
+        Some(b'r') => restricted::serve(),
         Some(b'w') => warden::serve(),
         Some(b's') => sweeper::sweep(&arguments),
         _ => syscall::exit(64),
@@ -56,5 +58,5 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    syscall::exit(70)
+    restricted::end(70)
 }

@@ -12,6 +12,7 @@ mod number {
     pub(super) const FLOCK: usize = 73; pub(super) const CHDIR: usize = 80; pub(super) const SETSID: usize = 112;
     pub(super) const PRCTL: usize = 157; pub(super) const EXIT_GROUP: usize = 231; pub(super) const OPENAT: usize = 257;
     pub(super) const UNLINKAT: usize = 263; pub(super) const PPOLL: usize = 271; pub(super) const SIGNALFD4: usize = 289;
+    pub(super) const GETPPID: usize = 110; pub(super) const FCNTL: usize = 72;
     pub(super) const DUP3: usize = 292; pub(super) const READ: usize = 0; pub(super) const NEWFSTATAT: usize = 262;
     pub(super) const SECCOMP: usize = 317;
     pub(super) const PRLIMIT64: usize = 302;
@@ -26,6 +27,7 @@ mod number {
     pub(super) const FLOCK: usize = 32; pub(super) const CHDIR: usize = 49; pub(super) const SETSID: usize = 157;
     pub(super) const PRCTL: usize = 167; pub(super) const EXIT_GROUP: usize = 94; pub(super) const OPENAT: usize = 56;
     pub(super) const UNLINKAT: usize = 35; pub(super) const PPOLL: usize = 73; pub(super) const SIGNALFD4: usize = 74;
+    pub(super) const GETPPID: usize = 173; pub(super) const FCNTL: usize = 25;
     pub(super) const DUP3: usize = 24; pub(super) const READ: usize = 63; pub(super) const NEWFSTATAT: usize = 79;
     pub(super) const SECCOMP: usize = 277;
     pub(super) const PRLIMIT64: usize = 261;
@@ -122,6 +124,11 @@ pub(crate) fn close_others() -> Result<usize> {
 
 pub(crate) fn duplicate(from: i32, to: i32) -> Result<usize> {
     call(number::DUP3, [from as usize, to as usize, 0, 0, 0, 0])
+}
+
+/// A copy of a descriptor above those of standard streams.
+pub(crate) fn duplicate_away(from: i32) -> Result<i32> {
+    call(number::FCNTL, [from as usize, 1030 /* F_DUPFD_CLOEXEC */, 3, 0, 0, 0]).map(|fd| fd as i32)
 }
 
 pub(crate) fn open(path: &CStr, flags: usize) -> Result<i32> {
@@ -227,6 +234,26 @@ pub(crate) fn default_actions() {
     for signal in 1..65 {
         // SIGKILL and SIGSTOP answer EINVAL.
         if call(number::SIGACTION, [signal, default.as_ptr() as usize, 0, 8, 0, 0]).is_err() {}
+    }
+}
+
+/// Makes every orphan below this process its child (PR_SET_CHILD_SUBREAPER in prctl(2)).
+pub(crate) fn adopt_orphans() -> Result<usize> {
+    call(number::PRCTL, [36, 1, 0, 0, 0, 0])
+}
+
+pub(crate) fn parent() -> i32 {
+    call(number::GETPPID, [0; 6]).unwrap_or(0) as i32
+}
+
+/// Waits until a child has ended. False when there is none.
+pub(crate) fn reap_waiting() -> bool {
+    loop {
+        match call(number::WAIT4, [usize::MAX, 0, 0, 0, 0, 0]) {
+            Ok(_) => return true,
+            Err(4 /* EINTR */) => {}
+            Err(_) => return false,
+        }
     }
 }
 
