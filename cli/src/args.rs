@@ -12,6 +12,9 @@ use holdpoint_runtime::Protection;
 
 use crate::exit;
 
+mod session;
+pub use session::{Session, SessionCommand, SessionKeep, SessionRun, SessionStart, SessionStop};
+
 /// Run an agent, or any script, so that it cannot do what nobody released.
 #[derive(Debug, Parser)]
 #[command(name = "holdpoint", version, about, after_help = exit::HELP, propagate_version = true)]
@@ -30,6 +33,9 @@ pub enum Command {
     /// Write the sandbox of a command as an OCI bundle, for runc, crun or youki to run. Runs nothing.
     #[command(after_help = BUNDLE_HELP)]
     Bundle(Bundle),
+    /// Keep a sandbox alive and run one command after the other in it, each judged as by `run`.
+    #[command(after_help = session::SESSION_HELP)]
+    Session(Session),
     /// Apply a unified diff to the workspace: all of it or nothing.
     #[command(after_help = APPLY_HELP)]
     Apply(Apply),
@@ -78,6 +84,7 @@ impl Command {
         match self {
             Self::Run(args) => args.flags.answer.json,
             Self::Bundle(args) => args.flags.answer.json,
+            Self::Session(args) => args.command.json(),
             Self::Apply(args) => args.flags.answer.json,
             Self::Check(args) => args.flags.answer.json,
             Self::Explain(args) => args.flags.answer.json,

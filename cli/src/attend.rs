@@ -55,7 +55,7 @@ pub(crate) fn attend(mut process: Process, signals: &Signals, limit: Option<Dura
         }
         ended
     });
-    if process.killed_for_memory() > 0 {
+    if process.out_of_memory() {
         report::say("killed: what runs inside held more memory than `limits.memory` allows");
     }
     process.end();
@@ -86,7 +86,7 @@ fn watch(
                 _ => {}
             }
         }
-        if (ready.ended || process.pidfd().is_none())
+        if (ready.ended || process.end_fd().is_none())
             && let Some(status) = process.ended()?
         {
             return Ok(Ended::Itself(status));
@@ -115,7 +115,7 @@ struct Ready {
 fn wait(process: &Process, signals: &Signals, relay: Option<&Relay>, until: Option<Instant>) -> Result<Ready, Error> {
     let mut fds =
         vec![PollFd::new(signals.stop_fd(), PollFlags::POLLIN), PollFd::new(signals.notice_fd(), PollFlags::POLLIN)];
-    let pidfd = process.pidfd().map(|fd| {
+    let pidfd = process.end_fd().map(|fd| {
         fds.push(PollFd::new(fd, PollFlags::POLLIN));
         fds.len() - 1
     });

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::{Loss, SandboxMode};
 use holdpoint_runtime::{Access, Builder, Limits, Protection, Sandbox};
 
 use crate::error::Error;
 use crate::load::Loaded;
 use crate::places::resolved;
+use crate::process::not_started;
 use crate::toolchains;
 
 /// System directories, as the runtime shows them; what is in them every sandbox sees.
@@ -26,6 +28,20 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
+    /// Start the sandbox.
+    ///
+    /// # Errors
+    /// [`Error::Unenforceable`] when it cannot be had as asked for.
+    pub(crate) fn start(&self) -> Result<Sandbox, Error> {
+        self.builder.start().map_err(not_started)
+    }
+
+    /// A digest of all that the sandbox is made of: with another one, another sandbox would be made. What the runtime adds to
+    /// its request is part of it without being named here.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(format!("{:?}", self.builder).as_bytes())
+    }
+
     /// Whether a host path can be seen inside (a denied one is still a visible place).
     pub(crate) fn shows(&self, path: &Path) -> bool {
         self.visible.iter().any(|root| path.starts_with(root))

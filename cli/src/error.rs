@@ -55,6 +55,14 @@ pub enum Error {
         /// What to do.
         next: String,
     },
+    /// There is no such session, or it cannot be used any more.
+    #[error("{why}")]
+    Session {
+        /// What is wrong with it.
+        why: String,
+        /// What to do.
+        next: String,
+    },
     /// A patch is malformed or does not fit.
     #[error("cannot apply the patch: {why}")]
     Patch {
@@ -125,6 +133,7 @@ impl Error {
             | Self::Setting { next, .. }
             | Self::Unenforceable { next, .. }
             | Self::NoDecision { next, .. }
+            | Self::Session { next, .. }
             | Self::Patch { next, .. }
             | Self::NotFound { next, .. } => next,
             _ => return None,
@@ -141,6 +150,7 @@ impl Error {
             Self::Unenforceable { .. } => "unenforceable",
             Self::Denied { .. } => "denied",
             Self::NoDecision { .. } => "no-decision",
+            Self::Session { .. } => "session",
             Self::Patch { .. } => "patch",
             Self::NotFound { .. } => "not-found",
             Self::NotExecutable { .. } => "not-executable",

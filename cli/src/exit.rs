@@ -16,9 +16,9 @@ pub const WOULD_HOLD: u8 = 10;
 pub const USAGE: u8 = 64;
 /// A patch is malformed or does not fit the files (`EX_DATAERR`).
 pub const DATA: u8 = 65;
-/// A protection cannot be enforced here, so nothing was run (`EX_UNAVAILABLE`).
+/// A protection cannot be enforced here, or a session cannot be used, so nothing was run (`EX_UNAVAILABLE`).
 pub const UNENFORCEABLE: u8 = 69;
-/// Holdpoint itself failed (`EX_SOFTWARE`).
+/// Holdpoint itself failed: nothing was run, or how the command ended is not known (`EX_SOFTWARE`).
 pub const INTERNAL: u8 = 70;
 /// Reading or writing failed: the disk is full, the output cannot be written (`EX_IOERR`).
 pub const IO: u8 = 74;
@@ -42,8 +42,8 @@ Exit codes:
   10   check: the action would be held for a person
   64   the command line makes no sense
   65   a patch is malformed or does not fit the files
-  69   a protection cannot be enforced here; nothing was run
-  70   Holdpoint itself failed; nothing was run
+  69   a protection cannot be enforced here, or there is no such session; nothing was run
+  70   Holdpoint itself failed: nothing was run, or how it ended is not known
   74   reading or writing failed
   75   no decision was to be had: expired, withdrawn, or the server is away
   77   denied by the policy, a hook or a person
@@ -73,7 +73,7 @@ pub fn of_error(error: &Error) -> u8 {
     match error {
         Error::Usage { .. } => USAGE,
         Error::Patch { .. } => DATA,
-        Error::Unenforceable { .. } => UNENFORCEABLE,
+        Error::Unenforceable { .. } | Error::Session { .. } => UNENFORCEABLE,
         Error::Internal { .. } => INTERNAL,
         Error::Io { .. } => IO,
         Error::NoDecision { .. } => NO_DECISION,

@@ -19,6 +19,7 @@ use holdpoint_approval_web::state::Outcome;
 use holdpoint_hooks::event::{About, Event};
 use holdpoint_hooks::runner;
 use holdpoint_policy::{Action, HookEvent, HookOutcomes, HookResult, Judgement, Reason, Verdict, evaluate};
+use holdpoint_runtime::Enforced;
 use serde_json::json;
 
 use crate::apply::Patch;
@@ -29,9 +30,10 @@ use crate::confine::{Confinement, confinement};
 use crate::error::Error;
 use crate::held;
 use crate::load::{Loaded, load};
-use crate::process::{Execution, Prepared};
+use crate::process::{self, Execution, Prepared};
 use crate::program;
 use crate::report;
+use crate::session::Seat;
 use crate::signals::Signals;
 
 /// What holds for one invocation.
@@ -57,11 +59,27 @@ enum Cleared {
 /// Whatever kept it from being run: see [`Error`].
 pub(crate) fn run(flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
     let signals = Signals::take()?;
-    let mut invocation = Invocation::open(flags, &signals)?;
+    let mut invocation = Invocation::open(flags, &signals, None)?;
     invocation.tell(HookEvent::SessionStart);
-    let done = invocation.run(argv, ttl);
+    let done = invocation.run(argv, ttl, None);
     invocation.tell(HookEvent::SessionEnd);
     done
+}
+
+/// Run a command in a living sandbox, as far as everybody who has a say lets it; the exit code of `holdpoint session run`.
+/// `flags` are those of the session.
+///
+/// # Errors
+/// As [`run`], and [`Error::Session`] when the sandbox is not the one that would be made now.
+pub(crate) fn run_in(seat: &Seat, flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
+    let signals = Signals::take()?;
+    Invocation::open(flags, &signals, Some(seat.id()))?.run(argv, ttl, Some(seat))
+}
+
+/// A moment of the session `id`: its hooks run, and what they have to complain about is told.
+pub(crate) fn tell(flags: &PolicyFlags, signals: &Signals, id: &str, event: HookEvent) -> Result<(), Error> {
+    Invocation::open(flags, signals, Some(id))?.tell(event);
+    Ok(())
 }
 
 /// Apply a patch, as far as everybody who has a say lets it.
@@ -70,7 +88,7 @@ pub(crate) fn run(flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Resu
 /// Whatever kept it from being applied; nothing was changed then.
 pub(crate) fn edit(flags: &PolicyFlags, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
     let signals = Signals::take()?;
-    let mut invocation = Invocation::open(flags, &signals)?;
+    let mut invocation = Invocation::open(flags, &signals, None)?;
     invocation.edit(patch, ttl)
 }
 
@@ -85,7 +103,7 @@ pub(crate) fn unattended<T>(
     act: impl FnOnce(&Loaded, &mut Confinement, &[(OsString, OsString)]) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let signals = Signals::take()?;
-    let invocation = Invocation::open(flags, &signals)?;
+    let invocation = Invocation::open(flags, &signals, None)?;
     let event = Event::command(HookEvent::PreToolUse, argv, &invocation.about);
     let judgement = invocation.judge(&action(&invocation.loaded, argv), &event)?;
     match judgement.verdict {
@@ -105,22 +123,26 @@ pub(crate) fn unattended<T>(
 }
 
 impl<'a> Invocation<'a> {
-    fn open(flags: &'a PolicyFlags, signals: &'a Signals) -> Result<Self, Error> {
+    /// `session` is the one that hooks are told of: a living one, or this invocation alone.
+    fn open(flags: &'a PolicyFlags, signals: &'a Signals, session: Option<&str>) -> Result<Self, Error> {
         let loaded = load(flags)?;
         for warning in &loaded.policy.warnings {
             report::say(&report::encoded(&format!("{}: {}", warning.origin, warning.text)));
         }
-        let id = HoldId::new().map_err(crate::approver::away)?;
+        let session = match session {
+            Some(session) => session.to_owned(),
+            None => HoldId::new().map_err(crate::approver::away)?.to_string(),
+        };
         let about = About {
             cwd: loaded.workspace.cwd.clone(),
             profile: loaded.policy.profile.clone(),
-            session: id.to_string(),
+            session,
             approval: loaded.policy.approval.value.to_string(),
         };
         Ok(Self { flags, loaded, signals, about, host_env: std::env::vars_os().collect() })
     }
 
-    fn run(&mut self, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
+    fn run(&mut self, argv: &[OsString], ttl: Duration, seat: Option<&Seat>) -> Result<u8, Error> {
         let action = action(&self.loaded, argv);
         let event = |kind| Event::command(kind, argv, &self.about);
         let mut judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;
@@ -135,7 +157,7 @@ impl<'a> Invocation<'a> {
         let (prepared, cleared) = loop {
             match (judgement.verdict, &asked) {
                 (Verdict::Deny, _) => return Err(denied(&judgement)),
-                (Verdict::Allow, None) => break (prepare(confined.as_ref())?, Cleared::Allowed),
+                (Verdict::Allow, None) => break (self.prepare(confined.as_ref(), seat)?, Cleared::Allowed),
                 _ => {}
             }
             let plan = self.plan(argv, &env, confined.as_ref(), &judgement)?;
@@ -144,7 +166,7 @@ impl<'a> Invocation<'a> {
             confined = confinement(&self.loaded)?;
             env = self.environment();
             // The sandbox is started before the last look, so that nothing lies between that and the command.
-            let prepared = prepare(confined.as_ref())?;
+            let prepared = self.prepare(confined.as_ref(), seat)?;
             judgement = self.look_again(&action, judgement);
             let now = self.plan(argv, &env, confined.as_ref(), &judgement)?;
             if now.digest() == granted.plan.digest() {
@@ -155,12 +177,8 @@ impl<'a> Invocation<'a> {
             asked = Some((approver, granted));
         };
         self.signals.check()?;
-        if let Some(warning) = prepared.missing() {
-            report::say(&report::encoded(&warning));
-        }
-        // Remarks are for a person who looks; in a script's standard error they would stand among the command's words.
-        if std::io::stderr().is_terminal() {
-            prepared.remarks().iter().for_each(|remark| report::say(&report::encoded(remark)));
+        if let Some(enforced) = prepared.enforced() {
+            remark(enforced);
         }
         let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
         let limit = self.loaded.policy.limits.wall_time.as_ref();
@@ -211,6 +229,14 @@ impl<'a> Invocation<'a> {
         cleared.carry_out(|| change.commit().map(Ok))?;
         self.report_hooks(&event(HookEvent::PostToolUse).with_response(json!({"applied": true})));
         Ok(crate::exit::SUCCESS)
+    }
+
+    /// The place in the session, or a sandbox of its own.
+    fn prepare<'s>(&self, confined: Option<&Confinement>, seat: Option<&'s Seat>) -> Result<Prepared<'s>, Error> {
+        match seat {
+            Some(seat) => seat.agree(&self.loaded, confined).map(Prepared::Session),
+            None => prepare(confined),
+        }
     }
 
     /// Hold a plan for a person. `before` is what was approved and is no more what would be done.
@@ -324,13 +350,24 @@ fn signal_of(status: std::process::ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)
 }
 
+/// Say what a person should know of a sandbox that stands.
+pub(crate) fn remark(enforced: &Enforced) {
+    if let Some(warning) = process::missing(enforced) {
+        report::say(&report::encoded(&warning));
+    }
+    // Remarks are for a person who looks; in a script's standard error they would stand among the command's words.
+    if std::io::stderr().is_terminal() {
+        enforced.warnings.iter().for_each(|remark| report::say(&report::encoded(remark)));
+    }
+}
+
 /// The action of running `argv`.
 pub(crate) fn action(loaded: &Loaded, argv: &[OsString]) -> Action {
     Action::Run(holdpoint_policy::Run { argv: argv.to_vec(), cwd: loaded.workspace.cwd.clone() })
 }
 
 /// Start the sandbox, or say loudly that there is none.
-fn prepare(confined: Option<&Confinement>) -> Result<Prepared, Error> {
+fn prepare(confined: Option<&Confinement>) -> Result<Prepared<'static>, Error> {
     match confined {
         Some(confined) => confined.warnings.iter().for_each(|warning| report::say(&report::encoded(warning))),
         None => report::say(

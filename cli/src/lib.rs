@@ -14,6 +14,7 @@ pub mod error;
 pub mod exit;
 mod invocation;
 pub mod report;
+pub mod session;
 
 mod agents_md;
 mod apply;

@@ -8,13 +8,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus};
 
-use holdpoint_runtime::{self as runtime, Sandbox};
+use holdpoint_runtime::{self as runtime, Enforced, Sandbox};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::confine::Confinement;
 use crate::error::Error;
+use crate::session::{Agreed, Running};
 use crate::terminal;
 
 /// What is to be executed.
@@ -32,31 +33,33 @@ pub(crate) struct Execution<'a> {
 
 /// Everything that can fail before a command is started has been done: what is left is to execute.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    sandbox: Option<Sandbox>,
+pub(crate) enum Prepared<'a> {
+    /// In a sandbox of its own.
+    Fresh(Box<Sandbox>),
+    /// In one that lives already.
+    Session(Agreed<'a>),
+    /// In none.
+    Bare,
 }
 
-impl Prepared {
+impl Prepared<'_> {
     /// Start the sandbox, if there is to be one.
     ///
     /// # Errors
     /// [`Error::Unenforceable`] when it cannot be had as asked for.
     pub(crate) fn new(confinement: Option<&Confinement>) -> Result<Self, Error> {
-        let sandbox = confinement.map(|confinement| confinement.builder.start().map_err(not_started)).transpose()?;
-        Ok(Self { sandbox })
+        Ok(match confinement {
+            Some(confinement) => Self::Fresh(Box::new(confinement.start()?)),
+            None => Self::Bare,
+        })
     }
 
-    /// What does not hold although the sandbox stands, because the profile allows it to be missing: one line for a person.
-    pub(crate) fn missing(&self) -> Option<String> {
-        let protections = self.sandbox.iter().flat_map(|sandbox| &sandbox.enforced().protections);
-        let missing = protections.filter(|line| !line.holds);
-        let missing: Vec<String> = missing.map(|line| format!("{} ({})", line.protection, line.detail)).collect();
-        (!missing.is_empty()).then(|| format!("WARNING: not enforced here: {}", missing.join("; ")))
-    }
-
-    /// What is worth knowing although nothing is missing.
-    pub(crate) fn remarks(&self) -> Vec<String> {
-        self.sandbox.iter().flat_map(|sandbox| sandbox.enforced().warnings.clone()).collect()
+    /// What was applied for this command alone; of a session it was said when that was started.
+    pub(crate) fn enforced(&self) -> Option<&Enforced> {
+        match self {
+            Self::Fresh(sandbox) => Some(sandbox.enforced()),
+            Self::Session(_) | Self::Bare => None,
+        }
     }
 
     /// Execute.
@@ -64,14 +67,22 @@ impl Prepared {
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotExecutable`], or what ended the sandbox.
     pub(crate) fn spawn(self, execution: &Execution<'_>) -> Result<Process, Error> {
-        match self.sandbox {
-            Some(sandbox) => inside(sandbox, execution),
-            None => bare(execution),
+        match self {
+            Self::Fresh(sandbox) => inside(sandbox, execution),
+            Self::Session(agreed) => agreed.spawn(execution).map(Process::InSession),
+            Self::Bare => bare(execution),
         }
     }
 }
 
-fn inside(sandbox: Sandbox, execution: &Execution<'_>) -> Result<Process, Error> {
+/// What does not hold although the sandbox stands, because the profile allows it to be missing: one line for a person.
+pub(crate) fn missing(enforced: &Enforced) -> Option<String> {
+    let missing = enforced.protections.iter().filter(|line| !line.holds);
+    let missing: Vec<String> = missing.map(|line| format!("{} ({})", line.protection, line.detail)).collect();
+    (!missing.is_empty()).then(|| format!("WARNING: not enforced here: {}", missing.join("; ")))
+}
+
+fn inside(sandbox: Box<Sandbox>, execution: &Execution<'_>) -> Result<Process, Error> {
     let mut command = sandbox.command(&execution.program);
     command
         .arg0(&execution.argv[0])
@@ -87,7 +98,7 @@ fn inside(sandbox: Sandbox, execution: &Execution<'_>) -> Result<Process, Error>
         }
     }
     let child = command.spawn().map_err(|error| not_spawned(execution, error))?;
-    Ok(Process::Inside { sandbox: Box::new(sandbox), child })
+    Ok(Process::Inside { sandbox, child })
 }
 
 fn bare(execution: &Execution<'_>) -> Result<Process, Error> {
@@ -113,6 +124,8 @@ pub(crate) enum Process {
         /// The command.
         child: runtime::Child,
     },
+    /// In the sandbox of a session, which goes on when the command has ended.
+    InSession(Running),
     /// Without one.
     Bare {
         /// The command.
@@ -123,11 +136,12 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// How many processes the sandbox has killed for the memory they held.
-    pub(crate) fn killed_for_memory(&self) -> u32 {
+    /// Whether the sandbox has killed something for the memory it held.
+    pub(crate) fn out_of_memory(&self) -> bool {
         match self {
-            Self::Inside { sandbox, .. } => sandbox.killed_for_memory(),
-            Self::Bare { .. } => 0,
+            Self::Inside { sandbox, .. } => sandbox.killed_for_memory() > 0,
+            Self::InSession(running) => running.out_of_memory(),
+            Self::Bare { .. } => false,
         }
     }
 
@@ -135,14 +149,16 @@ impl Process {
     pub(crate) fn take_terminal(&mut self) -> Option<File> {
         match self {
             Self::Inside { child, .. } => child.terminal.take(),
+            Self::InSession(running) => running.take_terminal(),
             Self::Bare { .. } => None,
         }
     }
 
     /// Readable when the command has ended; a bare one is announced by SIGCHLD instead.
-    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn end_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Inside { child, .. } => Some(child.pidfd()),
+            Self::InSession(running) => Some(running.fd()),
             Self::Bare { .. } => None,
         }
     }
@@ -157,11 +173,12 @@ impl Process {
         // An error means that there is nobody left to hand it to; the end is noticed elsewhere.
         match self {
             Self::Inside { child, .. } => drop(child.signal(signal as i32)),
+            Self::InSession(running) => running.signal(signal as i32),
             Self::Bare { child, group } => drop(send(child, *group, signal)),
         }
     }
 
-    /// How it ended, once [`pidfd`](Self::pidfd) or SIGCHLD has said that it did.
+    /// How it ended, once [`end_fd`](Self::end_fd) or SIGCHLD has said that it did.
     ///
     /// # Errors
     /// [`Error::Internal`] when that is not to be known.
@@ -173,14 +190,16 @@ impl Process {
         match self {
             // The report follows the end of the process at once.
             Self::Inside { child, .. } => child.wait().map(Some).map_err(|error| unknown(&error)),
+            Self::InSession(running) => running.ended().map(Some),
             Self::Bare { child, .. } => child.try_wait().map_err(|error| unknown(&error)),
         }
     }
 
-    /// Kill everything and wait until it is gone.
+    /// Kill everything that is the command's own and wait until it is gone.
     pub(crate) fn end(self) {
         match self {
             Self::Inside { sandbox, .. } => sandbox.shut_down(),
+            Self::InSession(running) => running.end(),
             Self::Bare { mut child, group } => {
                 send(&child, group, Signal::SIGKILL).ok();
                 drop(child.wait());
@@ -217,7 +236,7 @@ fn not_spawned(execution: &Execution<'_>, error: runtime::Error) -> Error {
     }
 }
 
-fn not_executed(execution: &Execution<'_>, source: &io::Error) -> Error {
+pub(crate) fn not_executed(execution: &Execution<'_>, source: &io::Error) -> Error {
     let program = shown(execution);
     match source.kind() {
         io::ErrorKind::NotFound => {

@@ -255,3 +255,32 @@ fn what_a_command_is_called_cannot_change_the_question() {
     terminal.type_in("\r");
     assert_eq!(ended(&mut child), 77);
 }
+
+#[test]
+fn a_session_gives_a_terminal_of_its_own_and_takes_keys_and_sizes() {
+    let machine = Machine::new();
+    assert_eq!(machine.holdpoint(&["session", "start", "--profile", "free", "--idle-timeout", "5m"]).code, 0);
+    let mut terminal = Terminal::new();
+    let before = terminal.settings();
+    let text = "test -t 0 && test -t 2 && stty size; trap 'stty size' WINCH; trap 'echo interrupted; exit 4' INT; \
+                echo ready; while :; do sleep 0.05; done";
+    let mut child = terminal.start(&machine, &["session", "run", "--", "sh", "-c", text], [true; 3]);
+    terminal.wait_for("33 99");
+    terminal.wait_for("ready");
+    let size = rustix::termios::Winsize { ws_row: 41, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&terminal.master, size).unwrap();
+    terminal.wait_for("41 77");
+    terminal.type_in("\u{3}");
+    terminal.wait_for("interrupted");
+    assert_eq!(ended(&mut child), 4);
+    assert_eq!(terminal.settings(), before);
+    let mut child = terminal.start(
+        &machine,
+        &["session", "run", "--", "sh", "-c", "echo shown; echo hidden >&2"],
+        [true, true, false],
+    );
+    terminal.wait_for("shown");
+    assert_eq!(ended(&mut child), 0);
+    assert_eq!(std::fs::read_to_string(machine.root().join("stream2")).unwrap(), "hidden\n");
+    assert_eq!(machine.holdpoint(&["session", "stop"]).code, 0);
+}

@@ -77,7 +77,9 @@ fn manual(command: &clap::Command, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Re
     let mut text = Vec::new();
     man.render(&mut text)?;
     files.insert(Path::new("docs/man").join(name), text);
-    for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
+    for subcommand in
+        command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help" && !subcommand.is_hide_set())
+    {
         manual(subcommand, files)?;
     }
     Ok(())

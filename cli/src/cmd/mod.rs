@@ -11,6 +11,7 @@ mod explain;
 mod holds;
 mod run;
 mod serve;
+mod session;
 
 use crate::args::Command;
 use crate::error::Error;
@@ -23,6 +24,7 @@ pub(crate) fn dispatch(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Bundle(args) => bundle::bundle(&args),
+        Command::Session(args) => session::session(&args.command),
         Command::Apply(args) => apply::apply(&args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),

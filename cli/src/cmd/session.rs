@@ -1,0 +1,280 @@
+//! `holdpoint session`: start a sandbox that lives on, run commands in it, see which there are, end them.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use holdpoint_approval_web::hold::HoldId;
+use holdpoint_policy::HookEvent;
+use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::approver::away;
+use crate::args::{Answer, SessionCommand, SessionKeep, SessionRun, SessionStart, SessionStop};
+use crate::confine::confinement;
+use crate::error::Error;
+use crate::load::load;
+use crate::places::{Places, Workspace};
+use crate::report::{self, encoded};
+use crate::session::{self, Ask, Hello, Keeper, Name, Place, Seat, Status, Terms, Told, VERSION};
+use crate::signals::Signals;
+use crate::{exit, identity, invocation};
+
+/// How long a session may take to end everything inside.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Do what was asked.
+///
+/// # Errors
+/// Whatever the subcommand has to report.
+pub(super) fn session(command: &SessionCommand) -> Result<u8, Error> {
+    match command {
+        SessionCommand::Start(args) => start(args),
+        SessionCommand::Run(args) => run(args),
+        SessionCommand::List(answer) => list(answer),
+        SessionCommand::Stop(args) => stop(args),
+        SessionCommand::Keep(args) => keep(args),
+    }
+}
+
+/// What `start` tells the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    terms: Terms,
+    idle_timeout: Duration,
+    json: bool,
+}
+
+/// What the keeper says once it listens.
+const READY: &[u8] = b"ready\n";
+
+fn start(args: &SessionStart) -> Result<u8, Error> {
+    let root = Workspace::find(args.flags.workspace.as_deref())?.root;
+    let name = args.name.clone().unwrap_or_else(|| Name::of_workspace(&root));
+    let wrong = |error: io::Error| Error::Internal { what: "start the session".into(), why: error.to_string() };
+    let terms = Terms::new(&args.flags, &root).map_err(wrong)?;
+    let order = Order { terms, idle_timeout: args.idle_timeout, json: args.flags.answer.json };
+    // This very program, whatever its file is called by now.
+    let mut keeper = Command::new("/proc/self/exe");
+    keeper.arg0("holdpoint").args(["session", "keep", name.as_str()]).current_dir(&root);
+    let mut keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(wrong)?;
+    if let Some(mut input) = keeper.stdin.take() {
+        let order = serde_json::to_vec(&order).map_err(|error| wrong(error.into()))?;
+        // One that has ended already says why in its exit code.
+        input.write_all(&order).ok();
+    }
+    let mut said = Vec::new();
+    if let Some(output) = keeper.stdout.take() {
+        BufReader::new(output).read_until(b'\n', &mut said).map_err(wrong)?;
+    }
+    if said != READY {
+        let status = keeper.wait().map_err(wrong)?;
+        report::output(&said)?;
+        return Ok(exit::of_status(status).max(1));
+    }
+    if args.flags.answer.json {
+        report::result(&json!({"name": name.as_str(), "pid": keeper.id()}))?;
+    } else {
+        report::output(format!("{name}\n").as_bytes())?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn keep(args: &SessionKeep) -> Result<u8, Error> {
+    leave_the_caller();
+    let mut order = Vec::new();
+    let read = io::stdin().read_to_end(&mut order).map_err(|error| Error::io("read the terms", error))?;
+    let order: Order = serde_json::from_slice(&order[..read])
+        .map_err(|error| Error::Usage { why: error.to_string(), next: "use `holdpoint session start`".into() })?;
+    let kept = keep_in_order(&args.name, &order);
+    if let (Err(error), true) = (&kept, order.json) {
+        report::result(&report::error_json(error))?;
+    }
+    kept
+}
+
+/// No terminal whose keys reach us, no descriptor that whoever started us had open (a lock, a pipe somebody reads to its
+/// end).
+fn leave_the_caller() {
+    // We lead a group already only when somebody started us by hand: then the terminal is theirs to give.
+    setsid().ok();
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // The listing's own is closed already.
+        close(fd).ok();
+    }
+}
+
+fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
+    let signals = Signals::take()?;
+    let unknown = || Error::Usage { why: "the terms hold unknown words".into(), next: String::new() };
+    let flags = order.terms.flags().ok_or_else(unknown)?;
+    let loaded = load(&flags)?;
+    let Some(confined) = confinement(&loaded)? else {
+        return Err(Error::Usage {
+            why: "the profile says sandbox = \"none\", so there is nothing to keep".into(),
+            next: "use `holdpoint run`, or another --profile".into(),
+        });
+    };
+    let root = &loaded.workspace.root;
+    let workspace = identity::of_directory(root).map_err(|error| Error::setting(root, error, ""))?;
+    confined.warnings.iter().for_each(|warning| report::say(&encoded(warning)));
+    let place = Place::open(&loaded.places)?;
+    let sandbox = confined.start()?;
+    invocation::remark(sandbox.enforced());
+    let id = HoldId::new().map_err(away)?.to_string();
+    let hello = Hello {
+        version: VERSION.into(),
+        id: id.clone(),
+        terms: order.terms.clone(),
+        made_of: confined.digest(),
+        workspace,
+    };
+    let status = Status {
+        name: name.to_string(),
+        workspace: root.as_path().into(),
+        profile: loaded.policy.profile.clone(),
+        pid: std::process::id(),
+        age: 0,
+        commands: 0,
+        running: 0,
+    };
+    let keeper = Keeper { sandbox, hello, status, idle_timeout: order.idle_timeout };
+    invocation::tell(&flags, &signals, &id, HookEvent::SessionStart)?;
+    let listener = place.listen(name)?;
+    let log = place.log(name)?;
+    let settled = settle(&log).map_err(|error| Error::io("go to the background", error));
+    let kept = settled.and_then(|()| {
+        session::keep(keeper, &listener, &signals).map_err(|error| Error::io("keep the session", error))
+    });
+    drop(listener);
+    place.clean(name);
+    let ended = kept?;
+    report::say(&encoded(&format!("session {name} has ended: {}", ended.why)));
+    invocation::tell(&flags, &signals, &id, HookEvent::SessionEnd)?;
+    Ok(exit::SUCCESS)
+}
+
+/// Tell whoever started us that the session can be used, and be theirs no more.
+fn settle(log: &File) -> io::Result<()> {
+    // What lies below the current directory could not be unmounted.
+    std::env::set_current_dir("/")?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    dup2_stderr(log)?;
+    io::stdout().write_all(READY)?;
+    io::stdout().flush()?;
+    dup2_stdout(log)?;
+    Ok(())
+}
+
+fn run(args: &SessionRun) -> Result<u8, Error> {
+    if args.argv.first().is_some_and(|program| program.is_empty()) {
+        let next = "write: holdpoint session run -- CMD ARGS".into();
+        return Err(Error::Usage { why: "the command is empty".into(), next });
+    }
+    let name = named(args.name.as_ref())?;
+    let (stream, hello) = Place::open(&Places::find()?)?.connect(&name)?;
+    let flags = hello.terms.flags().ok_or_else(|| Error::Internal {
+        what: format!("use session {name}"),
+        why: "its terms hold unknown words".into(),
+    })?;
+    let seat = Seat::new(name, stream, hello);
+    invocation::run_in(&seat, &flags, &args.argv, args.wait.hold_timeout)
+}
+
+/// The session that is meant when none is named: that of the workspace.
+fn named(name: Option<&Name>) -> Result<Name, Error> {
+    match name {
+        Some(name) => Ok(name.clone()),
+        None => Ok(Name::of_workspace(&Workspace::find(None)?.root)),
+    }
+}
+
+fn list(answer: &Answer) -> Result<u8, Error> {
+    let place = Place::open(&Places::find()?)?;
+    let mut found = Vec::new();
+    for name in place.names()? {
+        match status(&place, &name) {
+            Ok(status) => found.push(status),
+            // The socket of one that was killed is gone now.
+            Err(Error::Session { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if answer.json {
+        report::result(&found)?;
+        return Ok(exit::SUCCESS);
+    }
+    let mut out = String::new();
+    for status in &found {
+        out.push_str(&line(status));
+    }
+    if found.is_empty() {
+        out.push_str("no session lives\n");
+    }
+    report::output(out.as_bytes())?;
+    Ok(exit::SUCCESS)
+}
+
+fn status(place: &Place, name: &Name) -> Result<Status, Error> {
+    let (stream, _) = place.connect(name)?;
+    let wrong =
+        |why: String| Error::Session { why: format!("session {name} does not answer: {why}"), next: String::new() };
+    let asked = session::send(&stream, &Ask::Status, &[]).and_then(|()| session::receive::<Told>(&stream));
+    match asked.map_err(|error| wrong(error.to_string()))? {
+        Some((Told::Status(status), _)) => Ok(status),
+        _ => Err(wrong("it ends".into())),
+    }
+}
+
+fn line(status: &Status) -> String {
+    let Status { name, workspace, profile, pid, age, commands, running } = status;
+    let age = match age {
+        0..120 => format!("{age} s"),
+        120..7200 => format!("{} min", age / 60),
+        _ => format!("{} h", age / 3600),
+    };
+    let (name, profile) = (encoded(name), encoded(profile));
+    format!("{name}  {workspace}  profile {profile}, pid {pid}, {age} old, {commands} commands, {running} running\n")
+}
+
+fn stop(args: &SessionStop) -> Result<u8, Error> {
+    let place = Place::open(&Places::find()?)?;
+    let names = if args.all { place.names()? } else { vec![named(args.name.as_ref())?] };
+    let mut stopped = Vec::new();
+    for name in names {
+        match end(&place, &name) {
+            // Of all sessions, one that has just ended by itself is no failure.
+            Err(Error::Session { .. }) if args.all => {}
+            ended => {
+                ended?;
+                stopped.push(name.to_string());
+            }
+        }
+    }
+    if args.answer.json {
+        report::result(&json!({"stopped": stopped}))?;
+    } else {
+        let lines: String = stopped.iter().map(|name| format!("stopped {name}\n")).collect();
+        report::output(lines.as_bytes())?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Ask a keeper to end, and wait until it has: then nothing inside is left.
+fn end(place: &Place, name: &Name) -> Result<(), Error> {
+    let mut stream = place.reach(name)?;
+    let wrong = |error: io::Error| Error::io(format!("stop session {name}"), error);
+    stream.set_read_timeout(Some(PATIENCE)).map_err(wrong)?;
+    session::send(&stream, &Ask::Stop, &[]).map_err(wrong)?;
+    // What it says before is of no matter; its end is.
+    io::copy(&mut stream, &mut io::sink()).map_err(wrong)?;
+    Ok(())
+}

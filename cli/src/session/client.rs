@@ -1,0 +1,199 @@
+//! A command in a session, seen from the process that asked for it.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use holdpoint_approval_web::plan::{Digest, FileId};
+
+use super::name::Name;
+use super::wire::{Ask, Hello, Run, Terminal, Told, receive, send};
+use crate::confine::Confinement;
+use crate::error::Error;
+use crate::identity;
+use crate::load::Loaded;
+use crate::process::{Execution, not_executed};
+use crate::terminal;
+
+/// A place for one command in a session.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    name: Name,
+    stream: UnixStream,
+    hello: Hello,
+}
+
+impl Seat {
+    /// The other end of `stream` is the keeper of `name` and has said `hello`.
+    pub(crate) fn new(name: Name, stream: UnixStream, hello: Hello) -> Self {
+        Self { name, stream, hello }
+    }
+
+    /// The session as hooks know it.
+    pub(crate) fn id(&self) -> &str {
+        &self.hello.id
+    }
+
+    /// Agree that the sandbox is the one that the policy of this moment asks for.
+    ///
+    /// # Errors
+    /// [`Error::Session`] when it is not: nothing runs under a policy that does not hold any more.
+    pub(crate) fn agree(&self, loaded: &Loaded, confinement: Option<&Confinement>) -> Result<Agreed<'_>, Error> {
+        let made_of = confinement.map(Confinement::digest).filter(|digest| *digest == self.hello.made_of);
+        let root = &loaded.workspace.root;
+        let workspace = identity::of_directory(root).ok().filter(|found| *found == self.hello.workspace);
+        match (made_of, workspace) {
+            (Some(made_of), Some(workspace)) => Ok(Agreed { seat: self, made_of, workspace }),
+            _ => Err(self.stale()),
+        }
+    }
+
+    fn stale(&self) -> Error {
+        let why = format!(
+            "what the sandbox of session {} may do was settled when it was started, and has changed in the configuration, \
+             the environment or the workspace since",
+            self.name
+        );
+        Error::Session { why, next: start_again(&self.name) }
+    }
+
+    fn gone(&self, why: &str) -> Error {
+        let next = format!("start it again: holdpoint session start --name {}", self.name);
+        Error::Session { why: format!("session {} has ended: {why}; nothing was run", self.name), next }
+    }
+}
+
+/// A place in a sandbox that is known to be the right one.
+#[derive(Debug)]
+pub(crate) struct Agreed<'a> {
+    seat: &'a Seat,
+    made_of: Digest,
+    workspace: FileId,
+}
+
+impl Agreed<'_> {
+    /// Run a command, which has been judged.
+    ///
+    /// # Errors
+    /// [`Error::Session`], [`Error::NotFound`], [`Error::NotExecutable`]: the command has not started.
+    pub(crate) fn spawn(&self, execution: &Execution<'_>) -> Result<Running, Error> {
+        let Seat { name, stream, .. } = self.seat;
+        let own = terminal::interactive().then(terminal::size);
+        let run = Run {
+            made_of: self.made_of,
+            workspace: self.workspace,
+            program: execution.program.clone().into(),
+            argv: execution.argv.iter().map(|word| word.clone().into()).collect(),
+            env: execution.env.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect(),
+            cwd: execution.cwd.into(),
+            // `2> errors.log` at the prompt still means that file.
+            terminal: own.map(|(rows, columns)| Terminal { rows, columns, error: io::stderr().is_terminal() }),
+        };
+        let streams = standard_streams().map_err(|error| Error::io("pass the standard streams", error))?;
+        let fds: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
+        let lost = |error: io::Error| self.seat.gone(&error.to_string());
+        send(stream, &Ask::Run(Box::new(run)), &fds).map_err(lost)?;
+        match receive::<Told>(stream).map_err(lost)? {
+            Some((Told::Started, mut fds)) => {
+                let stream = stream.try_clone().map_err(|error| Error::io("keep the session's socket", error))?;
+                Ok(Running {
+                    name: name.clone(),
+                    stream,
+                    terminal: fds.pop().map(File::from),
+                    out_of_memory: false,
+                    ended: false,
+                })
+            }
+            Some((Told::Stale, _)) => Err(self.seat.stale()),
+            Some((Told::NotStarted { execute: Some(errno), .. }, _)) => {
+                Err(not_executed(execution, &io::Error::from_raw_os_error(errno)))
+            }
+            Some((Told::NotStarted { why, .. }, _)) => {
+                Err(Error::NotExecutable { program: execution.argv[0].to_string_lossy().into_owned(), why })
+            }
+            Some((Told::Gone { why }, _)) => Err(self.seat.gone(&why)),
+            Some(_) => Err(self.seat.gone("its answer makes no sense")),
+            None => Err(self.seat.gone("it was killed")),
+        }
+    }
+}
+
+/// What to do about a session that cannot be used as it is.
+pub(super) fn start_again(name: &Name) -> String {
+    format!("holdpoint session stop {name} && holdpoint session start --name {name}")
+}
+
+/// Ours, or `/dev/null` for one that whoever started us has closed.
+fn standard_streams() -> io::Result<[OwnedFd; 3]> {
+    let open = |own: io::Result<OwnedFd>| {
+        own.or_else(|_| File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from))
+    };
+    Ok([
+        open(io::stdin().as_fd().try_clone_to_owned())?,
+        open(io::stdout().as_fd().try_clone_to_owned())?,
+        open(io::stderr().as_fd().try_clone_to_owned())?,
+    ])
+}
+
+/// A command that runs in a session. When this process ends or drops it, the command ends too, and nothing else does.
+#[derive(Debug)]
+pub(crate) struct Running {
+    name: Name,
+    stream: UnixStream,
+    terminal: Option<File>,
+    out_of_memory: bool,
+    ended: bool,
+}
+
+impl Running {
+    /// The master side of the command's own terminal, if it has one.
+    pub(crate) fn take_terminal(&mut self) -> Option<File> {
+        self.terminal.take()
+    }
+
+    /// Readable when the command has ended, or the session has.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Whether something was killed for the memory it held while the command ran.
+    pub(crate) fn out_of_memory(&self) -> bool {
+        self.out_of_memory
+    }
+
+    /// Hand a signal on.
+    pub(crate) fn signal(&self, signal: i32) {
+        // An error means that the session is gone, which is noticed elsewhere.
+        send(&self.stream, &Ask::Signal(signal), &[]).ok();
+    }
+
+    /// How it ended, once [`fd`](Self::fd) has said that it did.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the session ended first: then nobody knows.
+    pub(crate) fn ended(&mut self) -> Result<ExitStatus, Error> {
+        let why = match receive::<Told>(&self.stream) {
+            Ok(Some((Told::Ended { status, out_of_memory }, _))) => {
+                (self.ended, self.out_of_memory) = (true, out_of_memory);
+                return Ok(ExitStatus::from_raw(status));
+            }
+            Ok(Some((Told::Gone { why }, _))) => why,
+            Ok(Some(_)) => "its answer makes no sense".into(),
+            Ok(None) => "it was killed, and all that ran in it".into(),
+            Err(error) => error.to_string(),
+        };
+        self.ended = true;
+        let why = format!("session {} has ended: {why}", self.name);
+        Err(Error::Internal { what: "learn how the command ended".into(), why })
+    }
+
+    /// Kill the command and what it has started, unless it has ended, and wait until the keeper says so.
+    pub(crate) fn end(mut self) {
+        if !self.ended && send(&self.stream, &Ask::Kill, &[]).is_ok() {
+            self.ended().ok();
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Sessions: sandboxes that live on between commands, each kept by a process of its own that others ask over a socket.
+//!
+//! - `name`: what a session is called; `place`: its socket, its log, and which sessions there are
+//! - `wire`: what is said over the socket
+//! - `keeper`: the process that holds the sandbox; `client`: the one that runs a command in it
+//!
+//! Whoever asks for a command judges it: policy, hooks and people, in the asking process, with the files as they are now,
+//! exactly as `holdpoint run` does. The keeper decides nothing. It runs what it is asked by its own user, and only when the
+//! one who asks would make the very sandbox that it holds.
+
+mod client;
+mod keeper;
+mod name;
+mod place;
+mod wire;
+
+pub(crate) use client::{Agreed, Running, Seat};
+pub(crate) use keeper::{Keeper, keep};
+pub use name::Name;
+pub(crate) use place::{Place, VERSION};
+pub(crate) use wire::{Ask, Hello, Status, Terms, Told, receive, send};

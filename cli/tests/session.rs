@@ -1,0 +1,381 @@
+//! `holdpoint session`: a sandbox that lives on, with every command in it judged as by `run`.
+#![allow(clippy::tests_outside_test_module, reason = "an integration test file is a test module")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use holdpoint_approval_web::client::Decision;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Background, Done, Machine, eventually, exists, finish, json, somebody_runs, with_input};
+
+/// A machine with a session in its workspace; the session ends with it.
+struct Session(Machine);
+
+impl Session {
+    fn start(machine: Machine, flags: &[&str]) -> Self {
+        let done = machine.holdpoint(&[&["session", "start", "--idle-timeout", "5m"], flags].concat());
+        assert_eq!(done.code, 0, "{}", done.err);
+        Self(machine)
+    }
+
+    fn free() -> Self {
+        Self::start(Machine::new(), &["--profile", "free"])
+    }
+
+    fn run(&self, argv: &[&str]) -> Done {
+        self.0.holdpoint(&[&["session", "run", "--"], argv].concat())
+    }
+
+    fn shell(&self, script: &str) -> Done {
+        self.run(&["sh", "-c", script])
+    }
+
+    fn background(&self, script: &str) -> Background {
+        Background(self.0.command(["session", "run", "--", "sh", "-c", script]).spawn().unwrap())
+    }
+
+    /// The one session there is, as `list --json` shows it.
+    fn status(&self) -> serde_json::Value {
+        json(&self.0.holdpoint(&["session", "list", "--json"]))[0].clone()
+    }
+
+    fn keeper(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.status()["pid"].as_i64().unwrap()).unwrap())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The workspace may be gone.
+        let mut stop = self.0.command(["session", "stop", "--all"]);
+        finish(stop.current_dir(self.0.home()).spawn().unwrap());
+    }
+}
+
+fn pid(background: &Background) -> Pid {
+    Pid::from_raw(background.0.id().cast_signed())
+}
+
+fn is_gone(process: Pid) -> bool {
+    kill(process, None).is_err()
+}
+
+#[test]
+fn a_session_is_started_used_listed_and_stopped_and_leaves_nothing() {
+    let machine = Machine::new();
+    let started = machine.holdpoint(&["session", "start", "--profile", "free", "--name", "api"]);
+    assert_eq!((started.code, started.out.as_str()), (0, "api\n"), "{}", started.err);
+    for code in [0, 3, 77, 255] {
+        let run = machine.holdpoint(&["session", "run", "api", "--", "sh", "-c", &format!("exit {code}")]);
+        assert_eq!((run.code, run.err.as_str()), (code, ""));
+    }
+    let session = Session(machine);
+    let status = session.status();
+    assert_eq!((&status["name"], &status["commands"], &status["running"]), (&"api".into(), &4.into(), &0.into()));
+    assert_eq!(status["workspace"], session.0.workspace().to_string_lossy().as_ref());
+    let keeper = session.keeper();
+    let stopped = session.0.holdpoint(&["session", "stop", "api"]);
+    assert_eq!((stopped.code, stopped.out.as_str()), (0, "stopped api\n"), "{}", stopped.err);
+    assert_eq!(session.0.names(), Vec::<String>::new(), "no reserved name is left");
+    eventually("the end of the keeper", || is_gone(keeper).then_some(()));
+    assert_eq!(session.0.holdpoint(&["session", "list"]).out, "no session lives\n");
+    let left: Vec<_> = std::fs::read_dir(session.0.state().join("sessions")).unwrap().flatten().collect();
+    assert!(left.iter().all(|entry| entry.file_name() == "lock"), "{left:?}");
+    let run = session.0.holdpoint(&["session", "run", "api", "--json", "--", "true"]);
+    assert_eq!((run.code, &json(&run)["result"]), (69, &"session".into()));
+    assert!(run.err.contains("there is no session api") && run.err.contains("session start --name api"), "{}", run.err);
+}
+
+#[test]
+fn commands_of_a_session_share_what_lives_and_keep_their_own_streams() {
+    let session = Session::free();
+    assert_eq!(session.shell("echo here > /tmp/note; sleep 3141 > /dev/null 2>&1 & echo $! > /tmp/pid").code, 0);
+    let next = session.shell("cat /tmp/note; kill $(cat /tmp/pid) && echo killed");
+    assert_eq!(next.out, "here\nkilled\n", "{}", next.err);
+    let big: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    let done = with_input(session.0.command(["session", "run", "--", "sh", "-c", "wc -c; echo problem >&2"]), &big);
+    assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "2000000\n", "problem\n"));
+    let long = "x".repeat(120_000);
+    let many: Vec<&str> = ["sh", "-c", "echo $#", "sh"].into_iter().chain([long.as_str(); 12]).collect();
+    assert_eq!(session.run(&many).out, "12\n");
+    assert_eq!(session.run(&["no-such-program-here"]).code, 127);
+    assert_eq!(session.run(&["/etc/passwd"]).code, 126);
+    assert_eq!(session.run(&[""]).code, 64);
+}
+
+#[test]
+fn the_session_of_a_workspace_is_found_from_anywhere_in_it() {
+    let machine = Machine::new();
+    machine.file(".git/HEAD", "ref: refs/heads/main\n");
+    machine.file("deep/er/file", "");
+    let session = Session::start(machine, &["--profile", "free"]);
+    let mut command = session.0.command(["session", "run", "--", "pwd"]);
+    let done = finish(command.current_dir(session.0.workspace().join("deep/er")).spawn().unwrap());
+    assert_eq!(done.out, format!("{}/deep/er\n", session.0.workspace().display()), "{}", done.err);
+    // From elsewhere it is named, and a command starts in the workspace.
+    let name = session.status()["name"].as_str().unwrap().to_owned();
+    let mut command = session.0.command(["session", "run", &name, "--", "pwd"]);
+    let done = finish(command.current_dir(session.0.home()).spawn().unwrap());
+    assert_eq!(done.out, format!("{}\n", session.0.workspace().display()), "{}", done.err);
+}
+
+#[test]
+fn a_name_is_taken_once() {
+    let session = Session::free();
+    let second = session.0.holdpoint(&["session", "start", "--profile", "free", "--json"]);
+    assert_eq!((second.code, &json(&second)["result"]), (64, &"usage".into()), "{}", second.err);
+    assert!(second.err.contains("already"), "{}", second.err);
+    assert_eq!(session.run(&["true"]).code, 0, "the first is as it was");
+    assert_eq!(session.0.holdpoint(&["session", "start", "--name", "../x"]).code, 64);
+}
+
+#[test]
+fn what_keeps_a_session_from_starting_is_said() {
+    let machine = Machine::with("[profile.bare]\nsandbox = \"none\"\n");
+    let bare = machine.holdpoint(&["session", "start", "--profile", "bare"]);
+    assert_eq!(bare.code, 64);
+    assert!(bare.err.contains("nothing to keep"), "{}", bare.err);
+    machine.configure("nonsense = 1\n");
+    let wrong = machine.holdpoint(&["session", "start", "--json"]);
+    assert_eq!((wrong.code, &json(&wrong)["result"]), (78, &"config".into()), "{}", wrong.err);
+    assert_eq!(machine.holdpoint(&["session", "list", "--json"]).out, "[]\n", "nothing was started");
+}
+
+#[test]
+fn policy_hooks_and_masks_count_for_every_command() {
+    let config = "
+[profile.strict]
+approval_policy = \"full-auto\"
+deny_read_paths = [\"**/.env*\"]
+
+[[hooks]]
+event = \"PreToolUse\"
+tool = \"shell\"
+command = 'if echo \"$INPUT\" | grep -q volumeDelete; then echo \"BLOCK: destructive\"; exit 1; fi'
+
+[[rules]]
+prefix = [\"git\", \"push\"]
+verdict = \"deny\"
+reason = \"publishing is for people\"
+";
+    let machine = Machine::with(config);
+    machine.file(".env", "TOKEN=secret");
+    let session = Session::start(machine, &["--profile", "strict"]);
+    let denied = session.run(&["git", "push"]);
+    assert_eq!(denied.code, 77);
+    assert!(denied.err.contains("publishing is for people"), "{}", denied.err);
+    let blocked = session.shell("echo volumeDelete > ran");
+    assert_eq!(blocked.code, 77);
+    assert!(
+        blocked.err.contains("BLOCK: destructive") && !exists(session.0.workspace().join("ran")),
+        "{}",
+        blocked.err
+    );
+    assert_ne!(session.run(&["cat", ".env"]).code, 0);
+    // Made while the session lives.
+    session.0.file("later/.env.local", "TOKEN=secret");
+    let late =
+        session.shell("for i in $(seq 500); do cat later/.env.local > /dev/null 2>&1 || exit 5; sleep 0.01; done");
+    assert_eq!(late.code, 5, "it is masked before long");
+}
+
+#[test]
+fn nothing_runs_in_a_sandbox_that_would_not_be_made_any_more() {
+    let session = Session::free();
+    for change in [
+        "deny_read_paths = [\"**/new\"]\n",
+        "[profile.free.limits]\nmemory = \"1GiB\"\n",
+        "readable_paths = [\"/var/log\"]\n",
+        "sandbox = \"read-only\"\n",
+    ] {
+        std::fs::write(session.0.config(), format!("[profile.free]\napproval_policy = \"full-auto\"\n{change}"))
+            .unwrap();
+        let stale = session.shell("touch ran");
+        assert_eq!(stale.code, 69, "{change}: {}", stale.err);
+        assert!(stale.err.contains("has changed") && stale.err.contains("session stop"), "{}", stale.err);
+        assert!(!exists(session.0.workspace().join("ran")));
+    }
+    session.0.configure("");
+    assert_eq!(session.shell("touch ran").code, 0, "as it was, it can be used again");
+    // What only judges holds from the next command on.
+    session.0.configure("[[rules]]\nprefix = [\"touch\"]\nverdict = \"deny\"\nreason = \"new\"\n");
+    assert_eq!(session.run(&["touch", "more"]).code, 77);
+    // Another directory under the same name is another workspace.
+    session.0.configure("");
+    let (workspace, aside) = (session.0.workspace(), session.0.root().join("aside"));
+    std::fs::rename(&workspace, &aside).unwrap();
+    std::fs::create_dir(&workspace).unwrap();
+    let other = session.shell("touch ran");
+    assert_eq!((other.code, exists(workspace.join("ran"))), (69, false), "{}", other.err);
+}
+
+#[test]
+fn a_held_command_runs_in_the_session_when_it_is_approved_and_as_it_was_shown() {
+    let session = Session::start(Machine::new(), &[]);
+    let _server = session.0.serve();
+    let client = session.0.client();
+    session.0.file("deploy.sh", "echo harmless; echo x > ran\n");
+    let run = Background(session.0.command(["session", "run", "--", "sh", "deploy.sh"]).spawn().unwrap());
+    let first = session.0.held(&client);
+    assert_eq!(first.plan.operands.len(), 1);
+    session.0.file("deploy.sh", "echo harmful\n");
+    client.decide(&first.id, first.digest, Decision::Approve, "a test").unwrap();
+    let second = eventually("another hold", || Some(session.0.held(&client)).filter(|hold| hold.id != first.id));
+    session.0.file("deploy.sh", "echo harmless; echo x > ran\n");
+    client.decide(&second.id, second.digest, Decision::Deny { reason: "no".into() }, "a test").unwrap();
+    let done = run.finish();
+    assert_eq!(
+        (done.code, done.out.as_str(), exists(session.0.workspace().join("ran"))),
+        (77, "", false),
+        "{}",
+        done.err
+    );
+    let run = Background(session.0.command(["session", "run", "--", "sh", "deploy.sh"]).spawn().unwrap());
+    let third = session.0.held(&client);
+    client.decide(&third.id, third.digest, Decision::Approve, "a test").unwrap();
+    let done = run.finish();
+    assert_eq!((done.code, done.out.as_str()), (0, "harmless\n"), "{}", done.err);
+    eventually("the outcome", || (client.get(&third.id).unwrap().state.name() == "finished").then_some(()));
+}
+
+#[test]
+fn a_policy_that_changes_while_a_command_is_held_keeps_it_from_running() {
+    let session = Session::start(Machine::new(), &[]);
+    let _server = session.0.serve();
+    let client = session.0.client();
+    let run = Background(session.0.command(["session", "run", "--", "touch", "ran"]).spawn().unwrap());
+    let hold = session.0.held(&client);
+    session.0.configure("[profile.default]\ndeny_read_paths = [\"**/.env\"]\n");
+    client.decide(&hold.id, hold.digest, Decision::Approve, "a test").unwrap();
+    let done = run.finish();
+    assert_eq!((done.code, exists(session.0.workspace().join("ran"))), (69, false), "{}", done.err);
+}
+
+#[test]
+fn several_run_side_by_side() {
+    let session = Session::free();
+    std::thread::scope(|scope| {
+        for worker in 0..6 {
+            let session = &session;
+            scope.spawn(move || {
+                for round in 0..4 {
+                    let done = session.shell(&format!("echo {worker}-{round}; exit {worker}"));
+                    assert_eq!((done.code, done.out), (worker, format!("{worker}-{round}\n")));
+                }
+            });
+        }
+    });
+    assert_eq!(session.status()["commands"], 24);
+}
+
+#[test]
+fn a_killed_client_takes_its_command_along_and_nothing_else() {
+    let session = Session::free();
+    let tree = "trap '' HUP TERM INT; setsid sleep 27183 & sleep 27184 & touch started; wait";
+    let one = session.background(tree);
+    let mut other = session.background("touch other; read line; sleep 27185");
+    eventually("both", || (session.0.names().len() >= 2 && somebody_runs("27183")).then_some(()));
+    kill(pid(&one), Signal::SIGKILL).unwrap();
+    eventually("the end of its command", || (!somebody_runs("27183") && !somebody_runs("27184")).then_some(()));
+    eventually("one less", || (session.status()["running"] == 1).then_some(()));
+    assert!(other.0.try_wait().unwrap().is_none());
+    assert_eq!(session.run(&["true"]).code, 0);
+}
+
+#[test]
+fn signals_reach_the_command_and_time_ends_it_alone() {
+    let session = Session::start(
+        Machine::with("[profile.short]\napproval_policy = \"full-auto\"\nlimits = { wall_time = \"1s\" }\n"),
+        &["--profile", "short"],
+    );
+    let done = session.shell("setsid sleep 16180 & sleep 16181");
+    assert_eq!(done.code, 137);
+    assert!(done.err.contains("ran longer than"), "{}", done.err);
+    assert!(!somebody_runs("16180") && !somebody_runs("16181"), "its whole tree is gone");
+    session.0.configure("[profile.short]\napproval_policy = \"full-auto\"\nlimits = { wall_time = \"1m\" }\n");
+    let run = session.background("trap 'echo got it; exit 9' TERM; touch ready; while :; do sleep 0.05; done");
+    eventually("the trap", || exists(session.0.workspace().join("ready")).then_some(()));
+    kill(pid(&run), Signal::SIGTERM).unwrap();
+    let done = run.finish();
+    assert_eq!((done.code, done.out.as_str()), (9, "got it\n"), "{}", done.err);
+}
+
+#[test]
+fn a_killed_keeper_ends_everything_inside_and_is_told_from_an_end_of_the_command() {
+    let session = Session::free();
+    let run = session.background("trap '' HUP TERM; touch started; sleep 14142");
+    eventually("the command", || somebody_runs("14142").then_some(()));
+    kill(session.keeper(), Signal::SIGKILL).unwrap();
+    let done = run.finish();
+    assert_eq!(done.code, 70);
+    assert!(done.err.contains("learn how the command ended") && done.err.contains("was killed"), "{}", done.err);
+    eventually("the end of the command", || (!somebody_runs("14142")).then_some(()));
+    let run = session.run(&["true"]);
+    assert_eq!(run.code, 69);
+    assert!(run.err.contains("was killed"), "{}", run.err);
+    assert_eq!(session.0.holdpoint(&["session", "list", "--json"]).out, "[]\n");
+    let again = session.0.holdpoint(&["session", "start", "--profile", "free"]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_eq!(session.run(&["true"]).code, 0);
+}
+
+#[test]
+fn stopping_ends_what_runs_and_says_so() {
+    let session = Session::free();
+    let run = session.background("touch started; exec sleep 17320");
+    eventually("the command", || somebody_runs("17320").then_some(()));
+    assert_eq!(session.0.holdpoint(&["session", "stop"]).code, 0);
+    assert!(!somebody_runs("17320"), "nothing is left when `stop` returns");
+    let done = run.finish();
+    assert_eq!(done.code, 70);
+    assert!(done.err.contains("it was stopped"), "{}", done.err);
+}
+
+#[test]
+fn a_session_ends_when_nobody_uses_it_or_its_workspace_goes() {
+    let machine = Machine::new();
+    let started = machine.holdpoint(&["session", "start", "--profile", "free", "--idle-timeout", "1s", "--json"]);
+    let idle = Pid::from_raw(i32::try_from(json(&started)["pid"].as_i64().unwrap()).unwrap());
+    eventually("the end of an idle session", || is_gone(idle).then_some(()));
+    assert_eq!(machine.holdpoint(&["session", "list", "--json"]).out, "[]\n");
+    let session = Session(Machine::new());
+    assert_eq!(session.0.holdpoint(&["session", "start", "--profile", "free"]).code, 0);
+    let keeper = session.keeper();
+    std::fs::rename(session.0.workspace(), session.0.root().join("moved")).unwrap();
+    eventually("the end of a session without a workspace", || is_gone(keeper).then_some(()));
+}
+
+#[test]
+fn nothing_inside_reaches_a_session() {
+    let session = Session::free();
+    let socket = session.0.state().join(format!("sessions/{}.sock", session.status()["name"].as_str().unwrap()));
+    let attack = format!(
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('{}'); print('reached')",
+        socket.display()
+    );
+    let bare = Command::new("python3").args(["-c", &attack]).output().unwrap();
+    assert_eq!(bare.stdout, b"reached\n", "without a sandbox the same user reaches it");
+    let inside = session.run(&["python3", "-c", &attack]);
+    assert_eq!(inside.out, "", "{}", inside.err);
+    assert_eq!(session.shell("ls /proc/self/fd | tr '\\n' ' '").out, "0 1 2 3 ", "no descriptor of the keeper leaks");
+    assert_eq!(session.run(&["env"]).out.matches("HOLDPOINT").count(), 0);
+}
+
+#[test]
+fn a_keeper_holds_nothing_of_whoever_started_it() {
+    let machine = Machine::new();
+    let script = "exec 9> lock; flock 9; \"$@\" > name; exec 9>&-; flock -n lock echo free";
+    let mut command = Command::new("sh");
+    let start = machine.command(["session", "start", "--profile", "free", "--idle-timeout", "5m"]);
+    command.args(["-c", script, "sh"]).arg(start.get_program()).args(start.get_args());
+    command.current_dir(machine.home()).env_clear();
+    command.envs(start.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.args(["--workspace".as_ref(), machine.workspace().as_os_str()]);
+    // The pipes of this test are closed once the starter ends, or this would wait for the session.
+    let done = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let _session = Session(machine);
+    assert_eq!((done.code, done.out.as_str()), (0, "free\n"), "{}", done.err);
+}
