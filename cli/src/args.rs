@@ -30,7 +30,7 @@ pub enum Command {
     /// Run a command inside the sandbox, once policy, hooks and (where the policy says so) a person let it.
     #[command(after_help = RUN_HELP)]
     Run(Run),
-    /// Write the sandbox of a command as an OCI bundle, for runc, crun or youki to run. Runs nothing.
+    /// Write the sandbox of a command as an OCI bundle, for runc or crun to run. Runs nothing.
     #[command(after_help = BUNDLE_HELP)]
     Bundle(Bundle),
     /// Keep a sandbox alive and run one command after the other in it, each judged as by `run`.

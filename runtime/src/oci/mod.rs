@@ -1,4 +1,4 @@
-//! Plans as OCI runtime configurations, and back (feature `oci`): so that runc, crun, youki and the engines above them can run
+//! Plans as OCI runtime configurations, and back (feature `oci`): so that runc, crun and the engines above them can run
 //! what a [`Sandbox`](crate::Sandbox) would.
 //!
 //! [`to_spec`] writes a [`Plan`] as the `config.json` of the [runtime specification], [`write_bundle`] puts it into a directory
@@ -22,6 +22,12 @@
 //! - Engines need a root inside. An ordinary user is called root there, and has no more rights for it.
 //! - An engine makes the mounts from paths when it runs the bundle: whoever can move things on the host between writing and
 //!   running decides what is shown.
+//!
+//! # Engines
+//! Tried with runc 1.1 and crun 1.8, as root and as an ordinary user. youki 0.7 carries a bundle out as well, but takes away
+//! devices with everything it makes read-only: run by root, who could change the host's devices otherwise, programs inside
+//! cannot open `/dev/null`. Control groups are the engine's: crun wants a host with version 2 alone, youki systemd for
+//! ordinary users.
 //!
 //! [runtime specification]: https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config.md
 //!

@@ -38,8 +38,8 @@ pub(super) fn config(plan: &Plan, process: &Process, is_file: impl Fn(&Path) -> 
     let masked = view::PROC_MASKED.iter().map(|file| Ok(format!("/{file}")));
     let shown = plan.masks.iter().filter(|mask| mounts::shows(plan, &mask.path));
     let masked = masked.chain(shown.map(|mask| text(&mask.path)));
-    // The devices are the host's own inodes, which the host's root could change.
-    let devices = view::DEVICES.iter().map(|device| Ok(format!("/dev/{device}")));
+    // The devices are the host's own inodes, whose mode the host's root could change.
+    let devices = view::DEVICES.iter().filter(|_| process.user == 0).map(|device| Ok(format!("/dev/{device}")));
     let kept = plan.kept.iter().filter_map(|kept| match kept {
         Kept::Existing { path } => Some(text(path)),
         Kept::Symlink { .. } | Kept::Absent { .. } => None,
