@@ -357,7 +357,7 @@ pub(crate) fn remark(enforced: &Enforced) {
     }
     // Remarks are for a person who looks; in a script's standard error they would stand among the command's words.
     if std::io::stderr().is_terminal() {
-        enforced.warnings.iter().for_each(|remark| report::say(&report::encoded(remark)));
+        enforced.warnings.iter().chain(&enforced.uncovered).for_each(|remark| report::say(&report::encoded(remark)));
     }
 }
 

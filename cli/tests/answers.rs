@@ -51,6 +51,32 @@ fn explain_says_where_each_line_was_written() {
 }
 
 #[test]
+fn explain_names_what_is_covered_and_what_is_not() {
+    let machine = Machine::with("[profile.default]\ndeny_read_paths = [\"**/*.key\"]\n");
+    for index in 0..25 {
+        machine.file(&format!("k/{index:02}.key"), "x");
+    }
+    let result = json(&machine.holdpoint(&["explain", "--json"]));
+    // For root what strangers cannot read of /etc is covered as well.
+    let count = result["masked"].as_array().map_or(0, Vec::len);
+    assert!(count >= 25, "{result}");
+    let done = machine.holdpoint(&["explain"]);
+    assert!(done.out.contains(&format!("covered at this moment ({count}):\n  k/00.key\n")), "{}", done.out);
+    assert!(done.out.contains(&format!("  k/19.key\n  and {} more (--json names all)\n", count - 20)), "{}", done.out);
+    assert!(result["masked"][24].as_str().is_some_and(|path| path.ends_with("/k/24.key")));
+    let git = |arguments: &[&str]| {
+        let done = std::process::Command::new("git").args(arguments).current_dir(machine.workspace()).output();
+        assert!(done.expect("git runs").status.success());
+    };
+    git(&["init", "-q"]);
+    git(&["add", "k/07.key"]);
+    let done = machine.holdpoint(&["explain"]);
+    assert!(done.out.contains("not covered: tracked by git") && done.out.contains("k/07.key"), "{}", done.out);
+    let done = machine.holdpoint(&["explain", "--deny-read", &machine.workspace().to_string_lossy()]);
+    assert!(done.code == 0 && done.out.contains("nothing would run"), "{}", done.out);
+}
+
+#[test]
 fn doctor_tells_what_works_here() {
     let machine = Machine::new();
     let done = machine.holdpoint(&["doctor"]);

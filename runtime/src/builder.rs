@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::Sandbox,
-    survey::{self, Protected, StandIn},
+    survey::{self, Protected, StandIn, SurveyError},
     view,
 };
 use std::{
@@ -174,6 +174,7 @@ impl Builder {
             net: self.net,
             limits: self.limits.clone(),
             allow_missing: self.allow_missing.clone(),
+            uncovered: found.uncovered,
             warnings: found.warnings,
         })
     }
@@ -196,10 +197,15 @@ impl Builder {
             deny: &self.deny_read,
             protect: &self.protect,
         };
-        survey::survey(&request).map_err(|error| Error::Plan {
-            what: "workspace",
-            path: workspace.map(|(path, _)| path.clone()).unwrap_or_default(),
-            why: error.to_string(),
+        survey::survey(&request).map_err(|error| match error {
+            SurveyError::TooMany { .. } | SurveyError::Outside { .. } => {
+                Error::Unsupported { protection: Protection::MountView, needs: error.to_string() }
+            }
+            error => Error::Plan {
+                what: "workspace",
+                path: workspace.map(|(path, _)| path.clone()).unwrap_or_default(),
+                why: error.to_string(),
+            },
         })
     }
 

@@ -1,7 +1,7 @@
 //! What was really applied to a sandbox: the report that callers show and keep.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// One wall of the sandbox, by the name with which a plan may allow it to be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +58,10 @@ pub struct Applied {
 pub struct Enforced {
     /// In the order in which they were applied.
     pub protections: Vec<Applied>,
+    /// What was covered at the start. What appears later is covered then.
+    pub masked: Vec<PathBuf>,
+    /// What of the denied content masks do not cover, each as a sentence fragment.
+    pub uncovered: Vec<String>,
     /// What the person should know although nothing is missing.
     pub warnings: Vec<String>,
 }

@@ -46,6 +46,7 @@ mod executable;
 mod guard;
 mod landlocked;
 mod memory;
+mod mounts;
 #[allow(dead_code, unused_imports, reason = "the guards that stand on it use it")]
 mod notify;
 #[cfg(feature = "oci")]

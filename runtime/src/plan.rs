@@ -170,11 +170,18 @@ pub struct Plan {
     pub limits: Limits,
     /// Protections that may be missing.
     pub allow_missing: BTreeSet<Protection>,
+    /// What of the denied content no mask covers.
+    pub uncovered: Vec<String>,
     /// What was noticed while the plan was made.
     pub warnings: Vec<String>,
 }
 
 impl Plan {
+    /// The paths that are covered at the start and visible without that.
+    pub fn masked(&self) -> impl Iterator<Item = &Path> {
+        self.masks.iter().map(|mask| mask.path.as_path()).filter(|path| self.shows(path))
+    }
+
     /// Whether a path of the host is in the mount view at all.
     pub(crate) fn shows(&self, path: &Path) -> bool {
         shows(&self.view, path)

@@ -10,6 +10,7 @@ use crate::{
     guard::{self, Charge, Guard},
     landlocked,
     memory::MemoryWatch,
+    mounts,
     plan::{Kept, Net, Plan},
     probe,
     program::{self, LIFTED, Program},
@@ -32,7 +33,7 @@ use std::{
     ffi::OsStr,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -82,6 +83,7 @@ impl Sandbox {
     /// As `start`, with a last change to the program: how tests take one wall away.
     fn start_edited(plan: Plan, edit: impl FnOnce(&mut Program)) -> Result<Self> {
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
+        mounts::fit(&plan)?;
         process_limit(&plan, &mut enforced)?;
         let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
         let watch = guard::watch(&plan, &mut enforced);
@@ -260,7 +262,12 @@ fn launch(plan: &Plan, enforced: &mut Enforced, edit: impl FnOnce(&mut Program))
     };
     let mut program = compile::compile(plan, &ends)?;
     edit(&mut program);
-    let first = run(&mut program, NAMESPACES)?;
+    let first = run(&mut program, NAMESPACES).map_err(|error| match error {
+        Error::Setup { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => {
+            mounts::too_many(plan, "fewer mounts in one namespace")
+        }
+        error => error,
+    })?;
     Ok(Launched { first, control, resident })
 }
 
@@ -337,6 +344,8 @@ fn report(plan: &Plan, enforced: &mut Enforced) {
         Protection::Seccomp,
         "namespaces, mounts, keyrings, io_uring, terminal input and kernel surface refused",
     );
+    enforced.masked = plan.masked().map(Path::to_owned).collect();
+    enforced.uncovered = plan.uncovered.clone();
     if let Some(memory) = plan.limits.memory {
         enforced.holds(Protection::MemoryLimit, memory_limit(memory));
     }

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use arena::{Arena, CANARY, gives_away_nothing, write};
+use holdpoint_runtime::{Error, Masked, Sandbox};
 
 #[test]
 fn a_denied_file_by_its_own_name() {
@@ -240,6 +241,20 @@ fn five_thousand_secrets() {
         let moved = arena.inside(&sandbox, &format!("mv many/{}/{index}.token plain; cat plain", index % 50));
         assert!(!moved.contains(CANARY), "{moved}");
     }
+}
+
+#[test]
+fn more_secrets_than_the_kernel_can_cover_are_refused_before_anything_runs() {
+    let arena = Arena::new();
+    let most: usize = fs::read_to_string("/proc/sys/fs/mount-max").unwrap().trim().parse().unwrap();
+    let mut plan = arena.builder().plan().unwrap();
+    let one = plan.masks[0].clone();
+    plan.masks.extend((0..most).map(|index| Masked { path: arena.path(&format!("{index}.token")), ..one.clone() }));
+    let error = Sandbox::start(plan).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("masks") && text.contains("fs.mount-max") && text.contains("whole directories"), "{text}");
+    assert!(!arena.names().contains(&".envrc".to_owned()), "nothing was reserved");
 }
 
 #[test]

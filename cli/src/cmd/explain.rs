@@ -1,12 +1,16 @@
 //! `holdpoint explain`: the policy in force, and where each line of it was written.
 
+use std::path::Path;
+
 use holdpoint_policy::explain;
 use serde_json::json;
 
 use crate::args::Explain;
+use crate::confine::confinement;
 use crate::error::Error;
 use crate::exit;
-use crate::load::load;
+use crate::load::{Loaded, load};
+use crate::process::not_started;
 use crate::report::{self, encoded};
 
 /// Print the policy.
@@ -16,6 +20,7 @@ use crate::report::{self, encoded};
 pub(super) fn explain(args: &Explain) -> Result<u8, Error> {
     let loaded = load(&args.flags)?;
     let root = &loaded.workspace.root;
+    let denied = Denied::now(&loaded);
     let read: Vec<String> = loaded.read.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     if args.flags.answer.json {
         report::result(&json!({
@@ -23,6 +28,9 @@ pub(super) fn explain(args: &Explain) -> Result<u8, Error> {
             "files": read,
             "policy_digest": loaded.policy_digest(),
             "effective": explain::explain(&loaded.policy, root),
+            "masked": denied.masked,
+            "uncovered": denied.uncovered,
+            "unenforceable": denied.refused,
         }))?;
         return Ok(exit::SUCCESS);
     }
@@ -30,6 +38,7 @@ pub(super) fn explain(args: &Explain) -> Result<u8, Error> {
     if !out.ends_with('\n') {
         out.push('\n');
     }
+    denied.describe(root, &mut out);
     out.push_str("\nread, in the order of their precedence:\n");
     if read.is_empty() {
         out.push_str("  nothing: every value is built in\n");
@@ -39,4 +48,52 @@ pub(super) fn explain(args: &Explain) -> Result<u8, Error> {
     }
     report::output(out.as_bytes())?;
     Ok(exit::SUCCESS)
+}
+
+/// So many denied paths are named to a person; a program gets all of them.
+const NAMED: usize = 20;
+
+/// What `deny_read_paths` covers at this moment.
+#[derive(Default)]
+struct Denied {
+    masked: Vec<String>,
+    uncovered: Vec<String>,
+    /// Why a run would not start.
+    refused: Option<String>,
+}
+
+impl Denied {
+    fn now(loaded: &Loaded) -> Denied {
+        let plan = confinement(loaded).and_then(|confinement| {
+            confinement.map(|confinement| confinement.builder.plan().map_err(not_started)).transpose()
+        });
+        match plan {
+            Ok(Some(plan)) => Denied {
+                masked: plan.masked().map(|path| path.to_string_lossy().into_owned()).collect(),
+                uncovered: plan.uncovered,
+                refused: None,
+            },
+            Ok(None) => Denied::default(),
+            Err(error) => Denied { refused: Some(error.to_string()), ..Denied::default() },
+        }
+    }
+
+    fn describe(&self, root: &Path, out: &mut String) {
+        if let Some(why) = &self.refused {
+            out.push_str(&format!("\nnothing would run: {}\n", encoded(why)));
+        }
+        if !self.masked.is_empty() {
+            out.push_str(&format!("\ncovered at this moment ({}):\n", self.masked.len()));
+            for path in self.masked.iter().take(NAMED) {
+                let shown = Path::new(path).strip_prefix(root).unwrap_or(Path::new(path));
+                out.push_str(&format!("  {}\n", encoded(&shown.to_string_lossy())));
+            }
+            if let Some(more) = self.masked.len().checked_sub(NAMED).filter(|more| *more > 0) {
+                out.push_str(&format!("  and {more} more (--json names all)\n"));
+            }
+        }
+        for what in &self.uncovered {
+            out.push_str(&format!("\nnot covered: {}\n", encoded(what)));
+        }
+    }
 }

@@ -100,6 +100,7 @@ fn plan(spec: &Value) -> Plan {
         net: Net::None,
         limits: limits(spec),
         allow_missing: BTreeSet::new(),
+        uncovered: Vec::new(),
         warnings: Vec::new(),
     };
     for mount in mounts(spec).filter(|mount| !OWN.contains(&mount.path)) {

@@ -78,7 +78,9 @@ prop_compose! {
         warnings in vec(".*", 0..2),
     ) -> Plan {
         Plan {
-            view, masks, kept, pins, exec_deny, workspace, hostname, limits, warnings,
+            view, masks, kept, pins, exec_deny, workspace, hostname, limits,
+            uncovered: warnings.clone(),
+            warnings,
             roots: watched.clone(),
             links: watched.clone(),
             denied: vec![(since, 1)],

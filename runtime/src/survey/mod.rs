@@ -77,6 +77,8 @@ pub(crate) struct Survey {
     pub(crate) git_dirs: Vec<PathBuf>,
     /// When the survey began: a directory changed since then has to be looked at again.
     pub(crate) started: SystemTime,
+    /// What of the denied content stays readable elsewhere.
+    pub(crate) uncovered: Vec<String>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -276,10 +278,8 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         })
         .collect();
     pins.retain(|pin| !pin.ancestors().any(|parent| whole.binary_search(&parent).is_ok()));
-    if !globs.is_empty() {
-        let tracked = request.workspace.map(|workspace| git::tracked(workspace, &masks)).unwrap_or_default();
-        found.warnings.extend(tracked);
-    }
+    let tracked = request.workspace.filter(|_| !globs.is_empty()).map(|workspace| git::tracked(workspace, &masks));
+    let uncovered = tracked.unwrap_or_default();
     links.append(&mut found.aliasing);
     let mut denied: Vec<Inode> = found.denied.into_iter().collect();
     denied.sort_unstable();
@@ -298,6 +298,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         denied,
         git_dirs: guarded.git_dirs,
         started,
+        uncovered,
         warnings: found.warnings,
     })
 }
