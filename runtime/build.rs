@@ -1,6 +1,8 @@
-//! Builds two things the launcher carries: the seccomp programs (generated here so that a launch never compiles a
-//! filter) and the resident program, a freestanding executable that is pid 1, warden and sweeper.
+//! Builds two things the launcher carries: the seccomp programs (generated here so that a launch never compiles one) and
+//! the resident program, a freestanding executable that is pid 1, warden and sweeper.
 
+#[path = "build/filter.rs"]
+mod filter;
 #[path = "build/restricted.rs"]
 mod restricted;
 #[path = "build/syscalls.rs"]
@@ -23,32 +25,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/sys/resident");
     println!("cargo::rerun-if-changed=src/sys/clone.rs");
-    for (name, program) in filters()?.into_iter().chain(traps()?) {
+    fs::write(out.join("refused.bpf"), bytes(&filter::program()))?;
+    for (name, program) in restricted()?.into_iter().chain(traps()?) {
         fs::write(out.join(name), bytes(&program))?;
     }
     resident(&out.join("resident"))
 }
 
-/// One program per answer, because a filter has one answer for all its rules; the kernel applies the strictest.
-fn filters() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
-    let refused = (libc::EPERM, refused()?);
-    let absent = (libc::ENOSYS, syscalls::ABSENT.iter().map(|(_, number)| (*number, vec![])).collect::<Rules>());
-    let families = (libc::EAFNOSUPPORT, families()?);
-    let alone = (libc::EPERM, restricted::refused()?);
-    let attributes = (libc::EOPNOTSUPP, restricted::attributes());
-    let sockets = (libc::EAFNOSUPPORT, restricted::sockets()?);
+/// What else is refused where there are no namespaces: one program per answer, because these have one answer for all their
+/// rules; the kernel applies the strictest.
+fn restricted() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
     let mut programs = Vec::new();
-    for (name, (errno, rules)) in [
-        ("refused.bpf", refused),
-        ("absent.bpf", absent),
-        ("families.bpf", families),
-        ("restricted.bpf", alone),
-        ("attributes.bpf", attributes),
-        ("sockets.bpf", sockets),
+    for (name, errno, rules) in [
+        ("restricted.bpf", libc::EPERM, restricted::refused()?),
+        ("attributes.bpf", libc::EOPNOTSUPP, restricted::attributes()),
+        ("sockets.bpf", libc::EAFNOSUPPORT, restricted::sockets()?),
     ] {
         let filter =
             SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(u32::try_from(errno)?), target()?)?;
-        programs.push((name, without_x32(BpfProgram::try_from(filter)?)));
+        programs.push((name, BpfProgram::try_from(filter)?));
     }
     Ok(programs)
 }
@@ -94,57 +89,6 @@ fn condition(
     value: u64,
 ) -> Result<SeccompCondition, Box<dyn Error>> {
     Ok(SeccompCondition::new(argument, length, op, value)?)
-}
-
-fn refused() -> Result<Rules, Box<dyn Error>> {
-    let mut rules: Rules = syscalls::REFUSED.iter().map(|(_, number)| (*number, vec![])).collect();
-    let mut namespaces = Vec::new();
-    for flag in syscalls::NAMESPACE_FLAGS {
-        let flag = u64::try_from(*flag)?;
-        namespaces.push(SeccompRule::new(vec![condition(
-            0,
-            SeccompCmpArgLen::Qword,
-            SeccompCmpOp::MaskedEq(flag),
-            flag,
-        )?])?);
-    }
-    rules.insert(libc::SYS_unshare, namespaces.clone());
-    // The low byte of clone's flags is the exit signal, so the time namespace's bit means nothing there.
-    namespaces.pop();
-    rules.insert(libc::SYS_clone, namespaces);
-    let mut requests = Vec::new();
-    for request in syscalls::TERMINAL_REQUESTS {
-        requests.push(SeccompRule::new(vec![condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *request)?])?);
-    }
-    rules.insert(libc::SYS_ioctl, requests);
-    Ok(rules)
-}
-
-/// `socket` and `socketpair` with any family but the few that ordinary programs use.
-fn families() -> Result<Rules, Box<dyn Error>> {
-    let mut outside = Vec::new();
-    let mut netlink = vec![condition(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::try_from(libc::AF_NETLINK)?)?];
-    netlink.push(condition(2, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?); // NETLINK_ROUTE
-    for family in syscalls::FAMILIES.iter().chain([&libc::AF_NETLINK]) {
-        outside.push(condition(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::try_from(*family)?)?);
-    }
-    let rules = vec![SeccompRule::new(outside)?, SeccompRule::new(netlink)?];
-    Ok([(libc::SYS_socket, rules.clone()), (libc::SYS_socketpair, rules)].into())
-}
-
-/// Prepends a refusal of x32 call numbers, which a list of numbers would otherwise let pass on x86_64.
-fn without_x32(program: BpfProgram) -> BpfProgram {
-    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
-        return program;
-    }
-    let instruction = |code: u32, jt: u8, jf: u8, k: u32| seccompiler::sock_filter { code: code as u16, jt, jf, k };
-    let mut guarded = vec![
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, 0x4000_0000),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
-    ];
-    guarded.extend(program);
-    guarded
 }
 
 /// The instructions as the kernel reads them: `struct sock_filter` in native byte order.

@@ -75,7 +75,7 @@ pub(crate) const NAMESPACE_FLAGS: &[i32] = &[
 
 /// Terminal requests that push input into the terminal (CVE-2017-5226, CVE-2023-28339). Compared on the low 32 bits:
 /// the kernel ignores the rest (CVE-2019-10063).
-pub(crate) const TERMINAL_REQUESTS: &[u64] = &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
+pub(crate) const TERMINAL_REQUESTS: &[u32] = &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
 
 /// The only socket families there are; AF_NETLINK only with NETLINK_ROUTE.
 pub(crate) const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];

@@ -2,11 +2,9 @@
 
 use super::Result;
 
-/// Each answers with one errno; the kernel applies the strictest of all. The last three stand in for namespaces.
-const PROGRAMS: [&[u8]; 6] = [
+/// What no command needs; then what stands in for namespaces, each with one errno: the kernel applies the strictest of all.
+const PROGRAMS: [&[u8]; 4] = [
     include_bytes!(concat!(env!("OUT_DIR"), "/refused.bpf")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/absent.bpf")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/families.bpf")),
     include_bytes!(concat!(env!("OUT_DIR"), "/restricted.bpf")),
     include_bytes!(concat!(env!("OUT_DIR"), "/attributes.bpf")),
     include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf")),
@@ -24,7 +22,7 @@ pub(crate) enum Calls {
 /// Installs the programs on this process. Needs no_new_privs.
 pub(crate) fn install(calls: Calls) -> Result<()> {
     const SET_MODE_FILTER: i32 = 1;
-    let count = if calls == Calls::Restricted { PROGRAMS.len() } else { 3 };
+    let count = if calls == Calls::Restricted { PROGRAMS.len() } else { 1 };
     for program in PROGRAMS.iter().take(count) {
         let instructions =
             libc::sock_fprog { len: (program.len() / 8) as u16, filter: program.as_ptr().cast_mut().cast() };
