@@ -15,6 +15,17 @@ pub(super) struct Subject {
     pub command: Box<dyn Fn() -> Command>,
 }
 
+impl Subject {
+    pub(super) fn new(name: &'static str, command: impl Fn() -> Command + 'static) -> Self {
+        Self { name, command: Box::new(command) }
+    }
+
+    /// Whether it works here at all.
+    pub(super) fn runs(&self) -> bool {
+        once(self).is_ok()
+    }
+}
+
 /// What was measured of one subject, in milliseconds.
 pub(super) struct Timing {
     pub name: &'static str,

@@ -1,0 +1,261 @@
+//! The tables, one for each thing that is measured.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::measure::{self, Subject, Timing};
+use super::peers::Scene;
+use crate::{process, tree};
+
+/// What was measured so far.
+#[derive(Default)]
+pub(super) struct Tables {
+    /// As Markdown.
+    pub text: String,
+    /// Names and milliseconds of the launch, for the plot.
+    pub launch: Vec<(&'static str, f64)>,
+}
+
+/// Files to hide where many are.
+const MANY: usize = 1000;
+/// The tree in which few are hidden: files, directories, and those among the files that are denied.
+const TREE: (usize, usize, usize) = (100_000, 1_000, 75);
+
+/// `/bin/true` in a sandbox of its own, by everybody.
+pub(super) fn launch(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    let empty = scene.empty();
+    let mut subjects = vec![Scene::bare(), scene.bubblewrap(&empty, Vec::new()), scene.holdpoint("launch", &empty)];
+    subjects.push(scene.bubblewrap_whole());
+    subjects.push(Subject::new("holdpoint --version", {
+        let binary = scene.binary.clone();
+        move || {
+            let mut command = std::process::Command::new(&binary);
+            command.arg("--version");
+            command
+        }
+    }));
+    let (others, absent) = scene.others()?;
+    subjects.extend(others);
+    let timings = measure::interleaved(&subjects, rounds)?;
+    section(tables, "One command in a sandbox of its own: `/bin/true`", &timings)?;
+    if !absent.is_empty() {
+        writeln!(tables.text, "Not measured: {}.\n", absent.join(", "))?;
+    }
+    tables.launch = timings.iter().map(|timing| (timing.name, timing.median)).collect();
+    Ok(())
+}
+
+/// The same where files are hidden: many in a small tree, few in a large one.
+pub(super) fn hidden(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    let rounds = (rounds / 5).max(5);
+    let many = scene.place.join("many");
+    let names = plant(&many, MANY, MANY / 25, MANY)?;
+    let subjects = [Scene::bare(), scene.bubblewrap(&many, names), scene.holdpoint("hidden", &many)];
+    section(tables, &format!("{MANY} files hidden"), &measure::interleaved(&subjects, rounds)?)?;
+    let (files, directories, denied) = TREE;
+    let large = scene.place.join("large");
+    let names = plant(&large, files, directories, denied)?;
+    let subjects = [Scene::bare(), scene.bubblewrap(&large, names), scene.holdpoint("hidden", &large)];
+    let title = format!("{denied} of {files} files hidden (bubblewrap is told their names, Holdpoint finds them)");
+    section(tables, &title, &measure::interleaved(&subjects, rounds)?)
+}
+
+/// What a program pays that embeds the runtime, small and large.
+pub(super) fn library(_: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    for mib in [0, 200] {
+        let rounds = rounds.to_string();
+        let times = costs(&["start", &rounds, &mib.to_string()])?;
+        writeln!(tables.text, "## `/bin/true` from a program that embeds `holdpoint-runtime` and holds {mib} MiB\n")?;
+        rows(tables, &times)?;
+    }
+    Ok(())
+}
+
+/// How many a second, from two workers.
+pub(super) fn rate(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    let count = rounds.max(20);
+    writeln!(tables.text, "## Commands per second, two workers\n\n| | per second | × bubblewrap |\n|---|---:|---:|")?;
+    let empty = scene.empty();
+    let one_shot = [Scene::bare(), scene.bubblewrap(&empty, Vec::new()), scene.holdpoint("launch", &empty)];
+    let mut rates = Vec::new();
+    for subject in &one_shot {
+        rates.push((subject.name.to_owned(), per_second(subject, count)?));
+    }
+    rates.extend(
+        costs(&["rate", &(count * 20).to_string()])?.into_iter().map(|(_, rate)| ("living sandbox".to_owned(), rate)),
+    );
+    let bubblewrap = rates[1].1;
+    for (name, rate) in rates {
+        writeln!(tables.text, "| {name} | {rate:.0} | {:.2} |", rate / bubblewrap)?;
+    }
+    tables.text.push('\n');
+    Ok(())
+}
+
+/// What commands cost inside against outside.
+pub(super) fn inside(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    let rounds = (rounds / 5).max(5).to_string();
+    let large = scene.place.join("large");
+    if !large.exists() {
+        plant(&large, TREE.0, TREE.1, TREE.2)?;
+    }
+    let project = scene.place.join("project");
+    fs::create_dir_all(project.join("src"))?;
+    fs::write(
+        project.join("Cargo.toml"),
+        "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n",
+    )?;
+    fs::write(project.join("src/main.rs"), "fn main() {\n    println!(\"hello\");\n}\n")?;
+    for words in [&["init", "--quiet"][..], &["add", "--all"]] {
+        process::run(std::process::Command::new("git").arg("-C").arg(&large).args(words).stdout(Stdio::null()))?;
+    }
+    let build = "touch src/main.rs && cargo build --quiet --offline";
+    writeln!(tables.text, "## Commands inside a living sandbox, against the same outside\n")?;
+    writeln!(tables.text, "| | outside ms | inside ms | × |\n|---|---:|---:|---:|")?;
+    for (name, directory, command) in [
+        ("`git status` of 100,000 files", &large, &["git", "status", "--porcelain"][..]),
+        ("`grep -r`, which opens each of them", &large, &["sh", "-c", "grep -rc KEY . > /dev/null || true"]),
+        ("`find`, which looks at each", &large, &["find", ".", "-size", "+1k"]),
+        (
+            "500 × `/bin/true` from a shell",
+            &project,
+            &["sh", "-c", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"],
+        ),
+        ("`cargo build` of a small program", &project, &["sh", "-c", build]),
+    ] {
+        let mut arguments = vec!["inside", &rounds, directory.to_str().context("a path in UTF-8")?];
+        arguments.extend(command);
+        let times = costs(&arguments)?;
+        let [(_, outside), (_, inside)] = times.as_slice() else { bail!("the example printed {} rows", times.len()) };
+        writeln!(tables.text, "| {name} | {outside:.1} | {inside:.1} | {:.2} |", inside / outside)?;
+    }
+    tables.text.push('\n');
+    Ok(())
+}
+
+/// Makes `files` files in `directories` directories, the first of which, `denied` in all, are named `.env…`. Gives those.
+fn plant(root: &Path, files: usize, directories: usize, denied: usize) -> Result<Vec<PathBuf>> {
+    let mut names = Vec::with_capacity(denied);
+    for directory in 0..directories {
+        let path = root.join(format!("d{directory:04}"));
+        fs::create_dir_all(&path)?;
+        for file in 0..files / directories {
+            // Spread over the tree, so that one file of a directory is denied before two of another are.
+            let index = file * directories + directory;
+            let name = path.join(if index < denied { format!(".env.{file}") } else { format!("f{file}.txt") });
+            fs::write(&name, "KEY=value\n")?;
+            if index < denied {
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// What the runtime's own example measured: names and numbers.
+fn costs(arguments: &[&str]) -> Result<Vec<(String, f64)>> {
+    let mut cargo = tree::cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", "holdpoint-runtime", "--example", "costs", "--"]);
+    let output = cargo.args(arguments).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the example `costs {}` ended with {}", arguments.join(" "), process::code(output.status));
+    }
+    numbers(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn numbers(text: &str) -> Result<Vec<(String, f64)>> {
+    let line = |line: &str| -> Result<(String, f64)> {
+        let (name, number) = line.split_once('\t').context("a line without a number")?;
+        Ok((name.to_owned(), number.trim().parse()?))
+    };
+    text.lines().map(line).collect()
+}
+
+/// Starts a subject `count` times from each of two processes, as fast as it goes.
+fn per_second(subject: &Subject, count: usize) -> Result<f64> {
+    let begun = Instant::now();
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        running.push((start(subject)?, count - 1));
+    }
+    let mut failed = false;
+    while !running.is_empty() {
+        for (child, left) in &mut running {
+            // One after the other, but both are always under way.
+            failed |= !child.wait()?.success();
+            if *left > 0 {
+                *left -= 1;
+                *child = start(subject)?;
+            } else {
+                *left = usize::MAX;
+            }
+        }
+        running.retain(|(_, left)| *left != usize::MAX);
+    }
+    if failed {
+        bail!("{} failed when two ran at once", subject.name);
+    }
+    Ok(2.0 * count as f64 / begun.elapsed().as_secs_f64())
+}
+
+fn start(subject: &Subject) -> Result<std::process::Child> {
+    let mut command = (subject.command)();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().with_context(|| format!("could not start {}", subject.name))
+}
+
+/// One table of times, with ratios to the first two.
+fn section(tables: &mut Tables, title: &str, timings: &[Timing]) -> Result<()> {
+    writeln!(
+        tables.text,
+        "## {title}\n\n| | median ms | p10 | p90 | × bare exec | × bubblewrap |\n|---|---:|---:|---:|---:|---:|"
+    )?;
+    for Timing { name, median, p10, p90, ratios } in timings {
+        let ratio = |index: usize| ratios.get(index).copied().unwrap_or(f64::NAN);
+        writeln!(tables.text, "| {name} | {median:.2} | {p10:.2} | {p90:.2} | {:.2} | {:.2} |", ratio(0), ratio(1))?;
+    }
+    tables.text.push('\n');
+    Ok(())
+}
+
+/// One table of milliseconds, with ratios to the first.
+fn rows(tables: &mut Tables, times: &[(String, f64)]) -> Result<()> {
+    writeln!(tables.text, "| | median ms | × bare |\n|---|---:|---:|")?;
+    let first = times.first().context("nothing was measured")?.1;
+    for (name, time) in times {
+        writeln!(tables.text, "| {name} | {time:.2} | {:.2} |", time / first)?;
+    }
+    tables.text.push('\n');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_example_become_rows() {
+        let mut tables = Tables::default();
+        rows(&mut tables, &numbers("bare\t0.500\nfresh sandbox\t2.000\n").unwrap()).unwrap();
+        assert!(
+            tables.text.ends_with("| bare | 0.50 | 1.00 |\n| fresh sandbox | 2.00 | 4.00 |\n\n"),
+            "{}",
+            tables.text
+        );
+        assert!(numbers("nothing").is_err());
+    }
+
+    #[test]
+    fn as_many_files_are_denied_as_were_asked_for() {
+        let place = tempfile::tempdir().unwrap();
+        let names = plant(place.path(), 100, 10, 25).unwrap();
+        assert_eq!(names.len(), 25);
+        assert!(names.iter().all(|name| name.exists()));
+        assert_eq!(fs::read_dir(place.path().join("d0009")).unwrap().count(), 10);
+    }
+}
