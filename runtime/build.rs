@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// What else is refused where there are no namespaces: one program per answer, because these have one answer for all their
 /// rules; the kernel applies the strictest.
-fn restricted() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
+fn restricted() -> Result<Vec<(String, BpfProgram)>, Box<dyn Error>> {
     let mut programs = Vec::new();
     for (name, errno, rules) in [
         ("restricted.bpf", libc::EPERM, restricted::refused()?),
@@ -43,23 +43,20 @@ fn restricted() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
     ] {
         let filter =
             SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(u32::try_from(errno)?), target()?)?;
-        programs.push((name, BpfProgram::try_from(filter)?));
+        programs.push((name.to_owned(), BpfProgram::try_from(filter)?));
     }
     Ok(programs)
 }
 
 /// Programs that hold a call until a supervisor has answered (seccomp_unotify(2)), one for each set of traps: a process can
 /// have only one listener. The compiler does not know that answer, so it compiles another one that is replaced here.
-fn traps() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
+fn traps() -> Result<Vec<(String, BpfProgram)>, Box<dyn Error>> {
+    let kinds = [syscalls::EXEC, syscalls::OPEN, restricted::MODES];
     let mut programs = Vec::new();
-    for (name, lists) in [
-        ("trap-exec.bpf", &[syscalls::EXEC][..]),
-        ("trap-open.bpf", &[syscalls::OPEN]),
-        ("trap-both.bpf", &[syscalls::EXEC, syscalls::OPEN]),
-        ("trap-modes.bpf", &[restricted::MODES]),
-    ] {
+    for set in 1..1 << kinds.len() {
+        let lists = kinds.iter().enumerate().filter(|(kind, _)| set & (1 << kind) != 0);
         let mut rules = Rules::new();
-        for (_, number, argument) in lists.iter().copied().flatten() {
+        for (_, number, argument) in lists.flat_map(|(_, list)| *list) {
             let first = |value| condition(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
             let rule =
                 argument.map(|value| Ok::<_, Box<dyn Error>>(SeccompRule::new(vec![first(value)?])?)).transpose()?;
@@ -73,7 +70,7 @@ fn traps() -> Result<Vec<(&'static str, BpfProgram)>, Box<dyn Error>> {
                 instruction.k = libc::SECCOMP_RET_USER_NOTIF;
             }
         }
-        programs.push((name, program));
+        programs.push((format!("trap{set}.bpf"), program));
     }
     Ok(programs)
 }

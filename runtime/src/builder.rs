@@ -3,6 +3,7 @@
 use crate::{
     enforced::Protection,
     error::{Error, Result},
+    exec::ExecGuard,
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::Sandbox,
     survey::{self, Protected, StandIn, SurveyError},
@@ -10,8 +11,9 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Describes a sandbox; made by [`Sandbox::builder`]. Paths are host paths and stand at the same place inside; they are
@@ -30,6 +32,17 @@ pub struct Builder {
     net: Net,
     limits: Limits,
     allow_missing: BTreeSet<Protection>,
+    on_exec: Option<Guarding>,
+}
+
+/// Whoever judges executions has nothing to show.
+#[derive(Clone)]
+struct Guarding(Arc<dyn ExecGuard>);
+
+impl fmt::Debug for Guarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("on_exec")
+    }
 }
 
 impl Builder {
@@ -115,6 +128,27 @@ impl Builder {
         self
     }
 
+    /// Has every program judged before anything inside executes it; a function `Fn(&Exec) -> ExecAnswer` will do. What
+    /// [`Sandbox::command`] starts is not judged, only what that executes in turn. Needs Linux 5.19 to be sure that nothing
+    /// is asked twice, and 6.6 to be quick.
+    ///
+    /// ```
+    /// use holdpoint_runtime::{Exec, ExecAnswer, Sandbox};
+    ///
+    /// let no_curl = |exec: &Exec| match exec.stages.iter().any(|stage| stage.program.ends_with("curl")) {
+    ///     true => ExecAnswer::Refuse,
+    ///     false => ExecAnswer::Allow,
+    /// };
+    /// let sandbox = Sandbox::builder().system().on_exec(no_curl).start()?;
+    /// let output = sandbox.command("sh").args(["-c", "curl --version || echo no curl here"]).output()?;
+    /// assert_eq!(output.stdout, b"no curl here\n");
+    /// # Ok::<(), holdpoint_runtime::Error>(())
+    /// ```
+    pub fn on_exec(&mut self, guard: impl ExecGuard + 'static) -> &mut Self {
+        self.on_exec = Some(Guarding(Arc::new(guard)));
+        self
+    }
+
     /// Bounds; none by default.
     pub fn limits(&mut self, limits: Limits) -> &mut Self {
         self.limits = limits;
@@ -173,6 +207,7 @@ impl Builder {
             hostname: self.hostname.clone().unwrap_or_else(|| "holdpoint".into()),
             net: self.net,
             limits: self.limits.clone(),
+            exec_guard: self.on_exec.is_some(),
             allow_missing: self.allow_missing.clone(),
             uncovered: found.uncovered,
             warnings: found.warnings,
@@ -217,7 +252,7 @@ impl Builder {
         const ATTEMPTS: usize = 4;
         let mut attempt = 1;
         loop {
-            match Sandbox::start(self.plan()?) {
+            match Sandbox::start_guarded(self.plan()?, self.on_exec.as_ref().map(|guard| Arc::clone(&guard.0))) {
                 Err(Error::Setup { source, .. })
                     if attempt < ATTEMPTS
                         && matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ESTALE | libc::ENOTDIR)) =>

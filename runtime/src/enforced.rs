@@ -24,6 +24,8 @@ pub enum Protection {
     ProcessLimit,
     /// A limit on memory.
     MemoryLimit,
+    /// Judgement of every program before it is executed inside (seccomp_unotify(2)).
+    ExecGuard,
 }
 
 impl fmt::Display for Protection {
@@ -37,6 +39,7 @@ impl fmt::Display for Protection {
             Self::ReservedNames => "reserved-names",
             Self::ProcessLimit => "process-limit",
             Self::MemoryLimit => "memory-limit",
+            Self::ExecGuard => "exec-guard",
         })
     }
 }

@@ -168,6 +168,9 @@ pub struct Plan {
     pub net: Net,
     /// Bounds.
     pub limits: Limits,
+    /// Whether every execution inside is judged; by whom is said when the sandbox is started.
+    #[serde(default)]
+    pub exec_guard: bool,
     /// Protections that may be missing.
     pub allow_missing: BTreeSet<Protection>,
     /// What of the denied content no mask covers.

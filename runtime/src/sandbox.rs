@@ -6,17 +6,19 @@ use crate::{
     compile::{self, Ends},
     enforced::{Enforced, Protection},
     error::{Error, Result},
+    exec::ExecGuard,
     executable,
     guard::{self, Charge, Guard},
     landlocked,
     memory::MemoryWatch,
     mounts,
+    notify::Supervisor,
     plan::{Kept, Net, Plan},
     probe,
     program::{self, LIFTED, Program},
     reserve::{self, Reservation},
-    restricted::{self, Place, Restricted},
-    socket,
+    restricted::{self, Modes, Place, Restricted},
+    socket, supervise,
     sys::{
         launch::{self, Started},
         wire::Request,
@@ -62,6 +64,7 @@ pub struct Sandbox {
     reserved: Arc<[Reservation]>,
     /// What stands in where there are no namespaces.
     restricted: Option<Restricted>,
+    supervisor: Option<Supervisor>,
 }
 
 impl Sandbox {
@@ -77,11 +80,25 @@ impl Sandbox {
     /// [`Error::Unsupported`] when a protection cannot be had and the plan does not allow it to be missing,
     /// [`Error::Setup`] when a step failed. Nothing runs and nothing is left behind in either case.
     pub fn start(plan: Plan) -> Result<Self> {
-        Self::start_edited(plan, |_| ())
+        Self::start_guarded(plan, None)
+    }
+
+    /// As [`start`](Self::start) for a plan with [`exec_guard`](Plan::exec_guard), which needs somebody who judges.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and [`Error::Plan`] for a plan with a guard and nobody who judges, or the other way round.
+    pub fn start_guarded(plan: Plan, guard: Option<Arc<dyn ExecGuard>>) -> Result<Self> {
+        Self::start_with(plan, guard, |_| ())
     }
 
     /// As `start`, with a last change to the program: how tests take one wall away.
+    #[cfg(test)]
     fn start_edited(plan: Plan, edit: impl FnOnce(&mut Program)) -> Result<Self> {
+        Self::start_with(plan, None, edit)
+    }
+
+    fn start_with(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, edit: impl FnOnce(&mut Program)) -> Result<Self> {
+        supervise::check(&plan, exec.as_ref())?;
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         mounts::fit(&plan)?;
         process_limit(&plan, &mut enforced)?;
@@ -92,14 +109,15 @@ impl Sandbox {
             Ok(launched) => launched,
             Err(error) => {
                 reserve::release(&reserved);
-                return Self::start_restricted(plan, error);
+                return Self::start_restricted(plan, exec, error);
             }
         };
         report(&plan, &mut enforced);
         let control = Arc::new(control);
         let next = AtomicU32::new(1);
+        let (guard, memory, restricted, supervisor) = (None, None, None, None);
         let mut sandbox =
-            Self { plan, enforced, control, first, next, guard: None, memory: None, reserved, restricted: None };
+            Self { plan, enforced, control, first, next, guard, memory, reserved, restricted, supervisor };
         // From here on a failure drops the sandbox, which ends what was started.
         sandbox.guard = Guard::start(Charge {
             resident,
@@ -110,11 +128,12 @@ impl Sandbox {
             hurry: !sandbox.plan.deny_read.is_empty(),
         })?;
         sandbox.limit_memory()?;
+        sandbox.supervise(exec, None)?;
         Ok(sandbox)
     }
 
     /// Goes on without namespaces after `error`, when it is about them and the plan allows that.
-    fn start_restricted(plan: Plan, error: Error) -> Result<Self> {
+    fn start_restricted(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, error: Error) -> Result<Self> {
         let why = match error {
             Error::Unsupported { protection: Protection::Namespaces, needs }
                 if plan.allow_missing.contains(&Protection::Namespaces) =>
@@ -125,13 +144,19 @@ impl Sandbox {
         };
         let restricted::Launched { first, control, restricted, modes, enforced } = restricted::start(&plan, &why)?;
         let (control, next, reserved) = (Arc::new(control), AtomicU32::new(1), Arc::default());
-        let restricted = Some(restricted);
+        let (guard, memory, restricted, supervisor) = (None, None, Some(restricted), None);
         let mut sandbox =
-            Self { plan, enforced, control, first, next, guard: None, memory: None, reserved, restricted };
-        let control = sandbox.control();
-        sandbox.restricted.as_mut().map(|restricted| restricted.supervise(control, modes)).transpose()?;
+            Self { plan, enforced, control, first, next, guard, memory, reserved, restricted, supervisor };
         sandbox.limit_memory()?;
+        sandbox.supervise(exec, Some(modes))?;
         Ok(sandbox)
+    }
+
+    /// Starts to answer what waits, before any command runs.
+    fn supervise(&mut self, exec: Option<Arc<dyn ExecGuard>>, modes: Option<Modes>) -> Result<()> {
+        let (control, first) = (self.control(), self.first.pid);
+        self.supervisor = supervise::start(&self.plan, exec, modes, control, first, &mut self.enforced)?;
+        Ok(())
     }
 
     fn limit_memory(&mut self) -> Result<()> {
@@ -176,7 +201,7 @@ impl Sandbox {
 
     /// The number of pid 1 on the host.
     #[cfg(test)]
-    pub(crate) fn first_pid(&self) -> i32 {
+    pub(crate) fn first(&self) -> i32 {
         self.first.pid
     }
 
@@ -209,7 +234,8 @@ impl Sandbox {
     }
 
     pub(crate) fn why_ended(&self) -> &'static str {
-        self.guard.as_ref().and_then(Guard::failed).unwrap_or("its pid 1 is gone")
+        let guard = self.guard.as_ref().and_then(Guard::failed);
+        guard.or(self.supervisor.as_ref().and_then(Supervisor::failed)).unwrap_or("its pid 1 is gone")
     }
 }
 
@@ -220,6 +246,7 @@ impl Drop for Sandbox {
             // Not connected any more: pid 1 has gone before us.
         }
         reap(&self.first);
+        drop(self.supervisor.take());
         drop(self.memory.take());
         // Nobody is left inside: removing a reservation also lifts the mount on it.
         reserve::release(&self.reserved);

@@ -6,12 +6,12 @@
 mod target;
 mod view;
 
+pub(crate) use crate::sys::notify::Held;
 use crate::{
     error::{Error, Result},
     executable, socket,
     sys::{
-        self,
-        notify::{self, Held},
+        self, notify,
         wire::{FAILED, LISTENING, Reply, Request, TRAP},
     },
 };
@@ -34,15 +34,24 @@ pub(crate) use view::{View, path_of};
 
 /// Which calls wait. A process can have one listener, so one program traps whatever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Traps {
+pub(crate) struct Traps(u8);
+
+#[allow(dead_code, reason = "who judges opens uses the rest")]
+impl Traps {
+    /// Nothing waits.
+    pub(crate) const NONE: Self = Self(0);
     /// What executes programs.
-    Exec,
+    pub(crate) const EXEC: Self = Self(1);
     /// What opens files.
-    Open,
-    /// Both.
-    Both,
+    pub(crate) const OPEN: Self = Self(2);
     /// What changes modes and times of files.
-    Modes,
+    pub(crate) const MODES: Self = Self(4);
+}
+
+impl std::ops::BitOrAssign for Traps {
+    fn bitor_assign(&mut self, more: Self) {
+        self.0 |= more.0;
+    }
 }
 
 /// Where held calls arrive and are answered, from any thread. An answer to a caller that is gone is lost, and that is
@@ -72,6 +81,7 @@ impl Listener {
     }
 
     /// Gives the caller a copy of `fd` as the call's result.
+    #[allow(dead_code, reason = "who judges opens uses it")]
     pub(crate) fn answer_with(&self, call: &Held, fd: impl AsFd, close_on_exec: bool) -> sys::Result<()> {
         notify::answer_with(self.0.as_fd(), call.id, fd.as_fd(), close_on_exec)
     }
@@ -112,9 +122,9 @@ impl Supervisor {
         Ok(Self { control, thread: Some(thread), failed })
     }
 
-    /// Whether the sandbox was ended because calls could not be answered any more.
-    pub(crate) fn failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+    /// Why the sandbox was ended, when it was because calls could not be answered any more.
+    pub(crate) fn failed(&self) -> Option<&'static str> {
+        self.failed.load(Ordering::Acquire).then_some("what waited for an answer could get none any more")
     }
 }
 
@@ -129,12 +139,7 @@ impl Drop for Supervisor {
 }
 
 fn install(control: &OwnedFd, traps: Traps) -> Result<Listener> {
-    let program = match traps {
-        Traps::Exec => notify::TRAP_EXEC,
-        Traps::Open => notify::TRAP_OPEN,
-        Traps::Both => notify::TRAP_BOTH,
-        Traps::Modes => notify::TRAP_MODES,
-    };
+    let program = notify::TRAPS[usize::from(traps.0)];
     let image = executable::memory_file(program)?;
     let (ours, theirs) = socket::pair()?;
     let request = Request { op: TRAP, length: program.len() as u64, ..Request::default() };

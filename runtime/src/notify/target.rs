@@ -9,9 +9,17 @@ use nix::{
     sys::uio::{RemoteIoVec, process_vm_readv},
     unistd::Pid,
 };
-use std::io::IoSliceMut;
+use std::{ffi::OsString, io::IoSliceMut, os::unix::ffi::OsStringExt};
 
+/// The smallest page there is: what begins in one can be read to its end.
 const PAGE: usize = 4096;
+const WORD: usize = size_of::<u64>();
+/// Bytes of each string that are read at first, and strings that are read at once.
+const PIECE: usize = 128;
+const GROUP: usize = 128;
+/// `MAX_ARG_STRLEN` without the NUL, and the most that all strings and pointers can take (execve(2)).
+const LONGEST: usize = 32 * PAGE - 1;
+const LARGEST: usize = 6 << 20;
 
 /// What a reader of foreign memory can say instead of what is there; each an errno for the caller.
 type Result<T> = std::result::Result<T, i32>;
@@ -38,6 +46,73 @@ impl Target {
         })
     }
 
+    /// The strings that a list of pointers at `address` names, ended by a null pointer; none when `address` is null.
+    /// `E2BIG` when they are more than any program can be given (execve(2)).
+    pub(crate) fn read_strings(&self, address: u64) -> Result<Vec<OsString>> {
+        if address == 0 {
+            return Ok(Vec::new());
+        }
+        let pointers = self.read_pointers(address)?;
+        let mut strings = Vec::with_capacity(pointers.len());
+        let mut total = 0;
+        for group in pointers.chunks(GROUP) {
+            for string in self.read_group(group)? {
+                total += string.len() + 1 + size_of::<u64>();
+                if total > LARGEST {
+                    return Err(libc::E2BIG);
+                }
+                strings.push(OsString::from_vec(string));
+            }
+        }
+        Ok(strings)
+    }
+
+    fn read_pointers(&self, address: u64) -> Result<Vec<u64>> {
+        let mut pointers = Vec::new();
+        let mut words = [0; 64 * WORD];
+        let mut at = address;
+        loop {
+            let room = to_page_end(at).min(words.len()).max(WORD) / WORD * WORD;
+            let read = self.read(at, &mut words[..room])?;
+            let (read, rest) = words[..read].as_chunks::<WORD>();
+            // Half a pointer at the end of what is there is none.
+            if read.is_empty() || !rest.is_empty() {
+                return Err(libc::EFAULT);
+            }
+            for word in read {
+                match u64::from_ne_bytes(*word) {
+                    0 => return Ok(pointers),
+                    pointer => pointers.push(pointer),
+                }
+            }
+            if pointers.len() * WORD > LARGEST {
+                return Err(libc::E2BIG);
+            }
+            at = at.checked_add((read.len() * WORD) as u64).ok_or(libc::EFAULT)?;
+        }
+    }
+
+    /// Reads the beginnings of all strings at once, and the few that are longer one by one.
+    fn read_group(&self, pointers: &[u64]) -> Result<Vec<Vec<u8>>> {
+        let piece = |pointer: &u64| to_page_end(*pointer).min(PIECE);
+        let from = pointers.iter().map(|pointer| RemoteIoVec { base: *pointer as usize, len: piece(pointer) });
+        let from: Vec<RemoteIoVec> = from.collect();
+        let mut buffer = vec![0; from.iter().map(|vector| vector.len).sum()];
+        let read = process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(&mut buffer)], &from);
+        let mut rest = &buffer[..read.map_err(|errno| errno as i32)?];
+        pointers
+            .iter()
+            .map(|pointer| {
+                let (start, after) = rest.split_at_checked(piece(pointer)).unwrap_or((rest, &[]));
+                rest = after;
+                match start.iter().position(|byte| *byte == 0) {
+                    Some(end) => Ok(start[..end].to_vec()),
+                    None => self.read_string(*pointer, LONGEST),
+                }
+            })
+            .collect()
+    }
+
     /// The string at `address` without its NUL. `ENAMETOOLONG` when it has more than `longest` bytes, as the kernel says of
     /// a path of more than 4095.
     pub(crate) fn read_string(&self, address: u64, longest: usize) -> Result<Vec<u8>> {
@@ -45,7 +120,7 @@ impl Target {
         loop {
             let at = address.checked_add(text.len() as u64).ok_or(libc::EFAULT)?;
             // Never beyond a page: the next one need not be there.
-            let room = PAGE - (at as usize % PAGE);
+            let room = to_page_end(at);
             let start = text.len();
             text.resize(start + room, 0);
             let read = self.read(at, &mut text[start..])?;
@@ -62,4 +137,8 @@ impl Target {
             }
         }
     }
+}
+
+fn to_page_end(address: u64) -> usize {
+    PAGE - address as usize % PAGE
 }

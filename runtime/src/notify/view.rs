@@ -1,6 +1,7 @@
 //! What a name means to a caller: its sandbox's root, its own working directory and descriptors, its own `/proc/self`.
 
 use super::Target;
+use crate::sys::notify;
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlink, readlinkat},
@@ -122,6 +123,20 @@ impl Target {
     /// The path of the caller's open directory, or of its working directory.
     fn directory(self, directory: i32) -> Result<PathBuf> {
         Ok(PathBuf::from(readlink(self.link(directory).as_str())?))
+    }
+
+    /// Names what the caller's descriptor is open to, a file or a directory.
+    pub(crate) fn open_descriptor(self, fd: i32) -> Result<OwnedFd> {
+        openat(AT_FDCWD, self.link(fd).as_str(), PLACE, Mode::empty())
+    }
+
+    /// The number of the caller's process on the host.
+    pub(crate) fn process(self) -> Option<i32> {
+        if notify::leads(self.thread) {
+            return Some(self.thread);
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", self.thread)).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
     }
 
     fn open_directory(self, directory: i32) -> Result<OwnedFd> {

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`Landlock`](Protection::Landlock) | no engine has it; the rules stand in the annotation [`LANDLOCK`] for one that will |
 //! | [`LateMasks`](Protection::LateMasks) | nobody watches: what is masked is what matched when the plan was made |
+//! | [`ExecGuard`](Protection::ExecGuard) | nobody is asked before a program is executed |
 //! | [`ReservedNames`](Protection::ReservedNames) | a mount needs something to stand on, and follows a symbolic link |
 //! | [`MemoryLimit`](Protection::MemoryLimit) | of an ordinary user: engines limit memory by control groups, which are root's |
 //!

@@ -99,6 +99,7 @@ fn plan(spec: &Value) -> Plan {
         hostname: spec["hostname"].as_str().unwrap_or_default().to_owned(),
         net: Net::None,
         limits: limits(spec),
+        exec_guard: false,
         allow_missing: BTreeSet::new(),
         uncovered: Vec::new(),
         warnings: Vec::new(),

@@ -76,9 +76,10 @@ prop_compose! {
         since in 0..u64::from(u32::MAX),
         nanoseconds in 0..1_000_000_000_u32,
         warnings in vec(".*", 0..2),
+        exec_guard in any::<bool>(),
     ) -> Plan {
         Plan {
-            view, masks, kept, pins, exec_deny, workspace, hostname, limits,
+            view, masks, kept, pins, exec_deny, workspace, hostname, limits, exec_guard,
             uncovered: warnings.clone(),
             warnings,
             roots: watched.clone(),
@@ -95,7 +96,8 @@ prop_compose! {
 }
 
 fn everything() -> BTreeSet<Protection> {
-    [Protection::Landlock, Protection::LateMasks, Protection::ReservedNames, Protection::MemoryLimit].into()
+    use Protection::{ExecGuard, Landlock, LateMasks, MemoryLimit, ReservedNames};
+    [Landlock, LateMasks, ReservedNames, MemoryLimit, ExecGuard].into()
 }
 
 fn processes() -> impl Strategy<Value = Process> {
@@ -221,8 +223,10 @@ fn what_is_mounted_in_a_protected_or_forbidden_directory_is_that_too() {
 #[test]
 fn a_protection_that_engines_lack_has_to_be_allowed_by_name() {
     let (mut plan, mut process) = example();
+    plan.exec_guard = true;
     assert!(to_spec(&plan, &process).is_ok());
-    for protection in [Protection::Landlock, Protection::LateMasks, Protection::ReservedNames] {
+    let lost = [Protection::Landlock, Protection::LateMasks, Protection::ExecGuard, Protection::ReservedNames];
+    for protection in lost {
         plan.allow_missing = everything();
         plan.allow_missing.remove(&protection);
         let Err(Error::Missing { missing }) = to_spec(&plan, &process) else { panic!("{protection} is lost silently") };

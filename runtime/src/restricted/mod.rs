@@ -21,7 +21,6 @@ use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     executable,
-    notify::{Supervisor, Traps},
     plan::Plan,
     program::{self, Arguments, Descriptor, LIFTED, Program, Step},
     socket,
@@ -38,10 +37,7 @@ use landlock::{
     RulesetError, Scope,
 };
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use std::{
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::Arc,
-};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Scopes of signals and abstract sockets: nothing else protects the neighbours.
 const ABI_NEEDED: i32 = 6;
@@ -51,7 +47,6 @@ const NAMED: usize = 6;
 /// What of a sandbox without namespaces lives outside. Dropped when nothing inside is left.
 #[derive(Debug)]
 pub(crate) struct Restricted {
-    supervisor: Option<Supervisor>,
     place: Place,
 }
 
@@ -59,12 +54,6 @@ impl Restricted {
     /// The private directory.
     pub(crate) fn place(&self) -> &Place {
         &self.place
-    }
-
-    /// Starts to answer what is held, before any command runs.
-    pub(crate) fn supervise(&mut self, control: Arc<OwnedFd>, modes: Modes) -> Result<()> {
-        self.supervisor = Some(Supervisor::start(control, Traps::Modes, vec![Box::new(modes)])?);
-        Ok(())
     }
 }
 
@@ -96,7 +85,7 @@ pub(crate) fn start(plan: &Plan, why: &str) -> Result<Launched> {
     let modes = Modes::new(&grants, place.path()).map_err(Error::io("look at the root directory"))?;
     let first = crate::sandbox::run(&mut program, 0)?;
     let enforced = report(plan, why, abi, &grants);
-    Ok(Launched { first, control, restricted: Restricted { supervisor: None, place }, modes, enforced })
+    Ok(Launched { first, control, restricted: Restricted { place }, modes, enforced })
 }
 
 /// Refuses where less than this backend needs is there, or more is asked for than it has.

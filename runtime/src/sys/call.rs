@@ -4,7 +4,7 @@ use super::Result;
 use std::{ffi::CStr, mem, os::fd::RawFd, ptr};
 
 /// Which inode a path meant when the plan was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     pub(crate) device: u64,
     pub(crate) inode: u64,

@@ -7,7 +7,6 @@ pub(crate) mod call;
 mod clone;
 pub(crate) mod landlock;
 pub(crate) mod launch;
-#[allow(dead_code, reason = "the guards that stand on it use it")]
 pub(crate) mod notify;
 pub(crate) mod seccomp;
 pub(crate) mod wire;

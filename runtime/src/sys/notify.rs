@@ -3,18 +3,21 @@
 use super::Result;
 use std::{
     io, mem,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
 };
 
-/// Programs that hold calls, by what they trap; see `build/syscalls.rs`.
-pub(crate) const TRAP_EXEC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trap-exec.bpf"));
-/// See [`TRAP_EXEC`].
-pub(crate) const TRAP_OPEN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trap-open.bpf"));
-/// See [`TRAP_EXEC`].
-pub(crate) const TRAP_BOTH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trap-both.bpf"));
-/// See [`TRAP_EXEC`].
-pub(crate) const TRAP_MODES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trap-modes.bpf"));
+/// Programs that hold calls, by what they trap: exec 1, open 2, modes 4 (`build/syscalls.rs`, `build/restricted.rs`).
+pub(crate) const TRAPS: [&[u8]; 8] = [
+    &[],
+    include_bytes!(concat!(env!("OUT_DIR"), "/trap1.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/trap2.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/trap3.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/trap4.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/trap5.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/trap6.bpf")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/trap7.bpf")),
+];
 
 /// A call that waits for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,7 @@ fn respond(listener: BorrowedFd<'_>, mut answer: libc::seccomp_notif_resp) -> Re
 }
 
 /// Puts a copy of `fd` into the caller and answers the call with its number there, both at once (Linux 5.14).
+#[allow(dead_code, reason = "who judges opens uses it")]
 pub(crate) fn answer_with(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<()> {
     let mut given = libc::seccomp_notif_addfd {
         id,
@@ -102,4 +106,25 @@ pub(crate) fn answer_with(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>,
 pub(crate) fn leads(thread: i32) -> bool {
     // SAFETY: plain numbers; signal 0 is only a question (tgkill(2)).
     unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) == 0 }
+}
+
+/// A descriptor of a process (pidfd_open(2)).
+pub(crate) fn open_process(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: plain numbers; the result is a new descriptor that nobody else knows.
+    unsafe {
+        match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
+            fd if fd >= 0 => Ok(OwnedFd::from_raw_fd(fd as i32)),
+            _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+        }
+    }
+}
+
+/// Kills a process by its descriptor.
+pub(crate) fn kill(process: &OwnedFd) -> Result<()> {
+    let nothing = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a descriptor that lives, a signal and no further information.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), libc::SIGKILL, nothing, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+    }
 }

@@ -1,0 +1,73 @@
+//! The race for the memory of a waiting caller: won without the second look, lost with it.
+
+use super::*;
+use crate::{
+    Access, Sandbox,
+    notify::{Supervisor, Traps},
+};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// Refuses whatever looks evil, and counts who was killed for having become evil all the same.
+#[derive(Default)]
+struct NoEvil(AtomicUsize);
+
+impl ExecGuard for NoEvil {
+    fn judge(&self, exec: &Exec) -> ExecAnswer {
+        let stage = &exec.stages[0];
+        match stage.program.ends_with("expr") || stage.argv[1] == "evil" {
+            true => ExecAnswer::Refuse,
+            false => ExecAnswer::Allow,
+        }
+    }
+
+    fn killed(&self, _: &Exec) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What became of many rounds of the race: evil that ran, refusals, and processes killed.
+fn race(program: &Path, what: &str, looks_twice: bool) -> (usize, usize, usize) {
+    let directory = program.parent().unwrap();
+    let sandbox = Sandbox::builder().system().workspace(directory, Access::ReadOnly).start().unwrap();
+    let guard = Arc::new(NoEvil::default());
+    let judge = Judge::new(Arc::clone(&guard) as Arc<dyn ExecGuard>, sandbox.first()).unwrap();
+    let judge = if looks_twice { judge } else { judge.looking_once() };
+    let supervisor = Supervisor::start(sandbox.control(), Traps::EXEC, vec![Box::new(judge)]).unwrap();
+    let output = sandbox.command(program).args(["300", what]).output().unwrap();
+    drop((sandbox, supervisor));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = |wanted: &[&str]| text.lines().filter(|line| wanted.contains(line)).count();
+    (lines(&["evil", "42"]), lines(&["refused"]), guard.0.load(Ordering::Relaxed))
+}
+
+#[test]
+fn what_is_exchanged_between_look_and_execution_does_not_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().canonicalize().unwrap().join("flip");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/arena/flip.c");
+    let cc = Command::new("cc").args(["-O1", "-w", "-pthread", "-o"]).arg(&program).arg(source).status();
+    assert!(cc.unwrap().success());
+    for what in ["argument", "path"] {
+        let (mut won, mut refused, mut rounds) = (0, 0, 0);
+        while won == 0 && rounds < 30 {
+            let (evil, no, killed) = race(&program, what, false);
+            assert_eq!(killed, 0);
+            (won, refused, rounds) = (won + evil, refused + no, rounds + 1);
+        }
+        assert!(won > 0 && refused > 0, "{what}: with one look the race can be won ({won} won, {refused} refused)");
+        let (mut caught, mut rounds) = (0, 0);
+        while rounds < 2 || (caught == 0 && rounds < 30) {
+            let (evil, _, killed) = race(&program, what, true);
+            assert_eq!(evil, 0, "{what}: with two looks it cannot");
+            (caught, rounds) = (caught + killed, rounds + 1);
+        }
+        assert!(caught > 0, "{what}: nobody was caught");
+    }
+}
