@@ -26,20 +26,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/sys/resident");
     println!("cargo::rerun-if-changed=src/sys/clone.rs");
     fs::write(out.join("refused.bpf"), bytes(&filter::program()))?;
-    for (name, program) in restricted()?.into_iter().chain(traps()?) {
+    for (name, program) in further()?.into_iter().chain(traps()?) {
         fs::write(out.join(name), bytes(&program))?;
     }
     resident(&out.join("resident"))
 }
 
-/// What else is refused where there are no namespaces: one program per answer, because these have one answer for all their
-/// rules; the kernel applies the strictest.
-fn restricted() -> Result<Vec<(String, BpfProgram)>, Box<dyn Error>> {
+/// What else is refused where there are no namespaces, and with a limit on disk: one program per answer, because these have
+/// one answer for all their rules; the kernel applies the strictest.
+fn further() -> Result<Vec<(String, BpfProgram)>, Box<dyn Error>> {
     let mut programs = Vec::new();
     for (name, errno, rules) in [
         ("restricted.bpf", libc::EPERM, restricted::refused()?),
         ("attributes.bpf", libc::EOPNOTSUPP, restricted::attributes()),
         ("sockets.bpf", libc::EAFNOSUPPORT, restricted::sockets()?),
+        ("preallocation.bpf", libc::EOPNOTSUPP, preallocation()?),
     ] {
         let filter =
             SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(u32::try_from(errno)?), target()?)?;
@@ -86,6 +87,19 @@ fn condition(
     value: u64,
 ) -> Result<SeccompCondition, Box<dyn Error>> {
     Ok(SeccompCondition::new(argument, length, op, value)?)
+}
+
+/// Every way to take space that is not written, for sandboxes with a limit on disk. Giving space back stays allowed.
+fn preallocation() -> Result<Rules, Box<dyn Error>> {
+    const PUNCH_HOLE: u64 = 0x02;
+    let takes = vec![condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(PUNCH_HOLE), 0)?];
+    let mut rules: Rules = [(libc::SYS_fallocate, vec![SeccompRule::new(takes)?])].into();
+    let mut requests = Vec::new();
+    for request in syscalls::SPACE_REQUESTS {
+        requests.push(SeccompRule::new(vec![condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *request)?])?);
+    }
+    rules.insert(libc::SYS_ioctl, requests);
+    Ok(rules)
 }
 
 /// The instructions as the kernel reads them: `struct sock_filter` in native byte order.

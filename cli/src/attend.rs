@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use holdpoint_runtime::Limit;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -55,7 +56,7 @@ pub(crate) fn attend(mut process: Process, signals: &Signals, limit: Option<Dura
         }
         ended
     });
-    if process.out_of_memory() {
+    if process.limits_reached().contains(&Limit::Memory) {
         report::say("killed: what runs inside held more memory than `limits.memory` allows");
     }
     process.end();

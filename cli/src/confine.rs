@@ -154,6 +154,7 @@ fn limits(policy: &holdpoint_policy::Policy) -> Limits {
         cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
         open_files: limits.open_files.as_ref().map(|limit| limit.value),
         tmp: limits.tmp.as_ref().map(|limit| limit.value),
+        ..Limits::default()
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus};
 
-use holdpoint_runtime::{self as runtime, Enforced, Sandbox};
+use holdpoint_runtime::{self as runtime, Enforced, Limit, Sandbox};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -136,12 +136,12 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// Whether the sandbox has killed something for the memory it held.
-    pub(crate) fn out_of_memory(&self) -> bool {
+    /// The limits of the sandbox that were reached while the command ran.
+    pub(crate) fn limits_reached(&self) -> Vec<Limit> {
         match self {
-            Self::Inside { sandbox, .. } => sandbox.killed_for_memory() > 0,
-            Self::InSession(running) => running.out_of_memory(),
-            Self::Bare { .. } => false,
+            Self::Inside { sandbox, .. } => sandbox.limits_reached().into_keys().collect(),
+            Self::InSession(running) => running.limits_reached().to_vec(),
+            Self::Bare { .. } => Vec::new(),
         }
     }
 

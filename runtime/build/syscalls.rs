@@ -77,6 +77,10 @@ pub(crate) const NAMESPACE_FLAGS: &[i32] = &[
 /// the kernel ignores the rest (CVE-2019-10063).
 pub(crate) const TERMINAL_REQUESTS: &[u32] = &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
 
+/// Requests to a file that take space for it at once (`FS_IOC_RESVSP`, `FS_IOC_RESVSP64`, `FS_IOC_ZERO_RANGE`), as fallocate(2)
+/// does for callers of old.
+pub(crate) const SPACE_REQUESTS: &[u64] = &[0x4030_5828, 0x4030_582a, 0x4030_5839];
+
 /// The only socket families there are; AF_NETLINK only with NETLINK_ROUTE.
 pub(crate) const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 

@@ -13,7 +13,7 @@
 //! Every run has a sandbox of its own, so no submission can leave anything for the next: starting one takes milliseconds.
 #![allow(clippy::print_stdout, reason = "the verdict is printed")]
 
-use holdpoint_runtime::{Child, Error as SandboxError, Limits, Protection, Sandbox, Stdio};
+use holdpoint_runtime::{Child, Error as SandboxError, Limit, Limits, Protection, Sandbox, Stdio};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -93,7 +93,7 @@ fn judge(task: &Task) -> Result<(Verdict, Duration)> {
     }
     let status = child.wait()?;
     let took = started.elapsed();
-    let memory = sandbox.killed_for_memory() > 0;
+    let memory = sandbox.limits_reached().contains_key(&Limit::Memory);
     // Whatever the submission started ends here, and closes the output.
     sandbox.shut_down();
     let output = reader.join().map_err(|_| "the reader of the output failed")??;

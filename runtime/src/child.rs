@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, Result},
+    limits::{Hits, Tap},
     socket,
     sys::wire::{ENDED, Reply, Request, SIGNAL, SIGNAL_ONE},
     tree::Processes,
@@ -40,12 +41,15 @@ pub struct Child {
     pub terminal: Option<File>,
 }
 
-/// The sandbox a command came from.
+/// The sandbox a command came from, and what its bounds mean for the command.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) control: Arc<OwnedFd>,
     /// Its root as the host names it.
     pub(crate) root: PathBuf,
+    pub(crate) hits: Arc<Hits>,
+    /// Streams of the command whose bytes are counted.
+    pub(crate) taps: Vec<Tap>,
 }
 
 /// What a finished command left, as [`std::process::Output`].
@@ -111,6 +115,14 @@ impl Child {
         match socket::receive(self.reply.as_fd(), wait)? {
             Some((Reply { kind: ENDED, value, .. }, _)) => {
                 self.status = Some(ExitStatus::from_raw(value));
+                for tap in &self.origin.taps {
+                    tap.copy();
+                }
+                Ok(self.status)
+            }
+            // Nobody is left to report it, but how everything inside was ended is known.
+            None if self.origin.hits.end().is_some() => {
+                self.status = Some(ExitStatus::from_raw(libc::SIGKILL));
                 Ok(self.status)
             }
             _ => Ok(None),

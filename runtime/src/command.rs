@@ -4,6 +4,7 @@ use crate::{
     child::{Child, Origin, Output},
     error::{Error, Result},
     executable,
+    limits::{Budget, Tap},
     restricted::Place,
     rights::Rights,
     sandbox::Sandbox,
@@ -25,6 +26,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::ExitStatus,
+    sync::Arc,
     time::Duration,
 };
 
@@ -213,6 +215,14 @@ impl<'sandbox> Command<'sandbox> {
         let mut inside: Vec<OwnedFd> = Vec::with_capacity(3);
         let mut outside = [None, None, None];
         let mut given = self.own_terminal()?;
+        let id = self.sandbox.next_id();
+        let mut taps = Vec::new();
+        let budget = self
+            .sandbox
+            .plan()
+            .limits
+            .output
+            .map(|limit| Budget::new(limit, id, self.sandbox.control(), Arc::clone(self.sandbox.limits().hits())));
         for (index, outside) in outside.iter_mut().enumerate() {
             let kind = match (&self.streams[index], self.terminal) {
                 (Some(stream), _) => &stream.0,
@@ -227,23 +237,29 @@ impl<'sandbox> Command<'sandbox> {
                 (None, None) if index == 0 => &input,
                 (None, None) => &output,
             };
-            let ends = kind.open(index)?;
-            inside.push(match (&given, flags & (GIVEN << index)) {
-                (Some(terminal), 1..) => terminal.slave.try_clone().map_err(Error::io("pass a terminal"))?,
-                _ => ends.inside,
+            let mut ends = kind.open(index)?;
+            let own = given.as_ref().filter(|_| flags & (GIVEN << index) != 0);
+            if let Some(budget) = budget.as_ref().filter(|_| index > 0 && own.is_none() && !matches!(kind, Kind::Null))
+            {
+                let (tapped, tap) = self.sandbox.limits().taps().add(ends.inside, budget)?;
+                ends.inside = tapped;
+                taps.push(tap);
+            }
+            inside.push(match own {
+                Some(terminal) => terminal.slave.try_clone().map_err(Error::io("pass a terminal"))?,
+                None => ends.inside,
             });
             *outside = ends.outside;
         }
         let (rows, columns) = self.terminal.unwrap_or_default();
         let length = nix::sys::stat::fstat(&image).map_err(Error::errno("measure the command"))?.st_size;
-        let id = self.sandbox.next_id();
         let request = Request { op: RUN, id, length: length.unsigned_abs(), flags, value: 0, rows, columns };
         let mut fds = vec![image.as_raw_fd(), theirs.as_raw_fd()];
         fds.extend(inside.iter().map(AsRawFd::as_raw_fd));
         fds.extend(layer.as_ref().map(AsRawFd::as_raw_fd));
         self.sandbox.send(&request, &fds)?;
         drop((theirs, inside, image, layer));
-        let mut child = self.await_start(id, ours, outside)?;
+        let mut child = self.await_start(id, ours, outside, taps)?;
         if let Some(terminal) = given.take() {
             child.terminal = Some(terminal.master.into());
         }
@@ -266,11 +282,14 @@ impl<'sandbox> Command<'sandbox> {
         variables
     }
 
-    fn await_start(&self, id: u32, reply: OwnedFd, outside: [Option<OwnedFd>; 3]) -> Result<Child> {
+    fn await_start(&self, id: u32, reply: OwnedFd, outside: [Option<OwnedFd>; 3], taps: Vec<Tap>) -> Result<Child> {
         match socket::receive(reply.as_fd(), true)? {
             Some((Reply { kind: STARTED, value, .. }, mut fds)) if !fds.is_empty() => {
                 let pidfd = fds.remove(0);
-                let origin = Origin { control: self.sandbox.control(), root: self.sandbox.root() };
+                let limits = self.sandbox.limits();
+                limits.started(id, &pidfd)?;
+                let (control, hits) = (self.sandbox.control(), Arc::clone(limits.hits()));
+                let origin = Origin { control, root: self.sandbox.root(), hits, taps };
                 Ok(Child::new(origin, id, value, pidfd, reply, outside, fds.pop()))
             }
             Some((Reply { kind: FAILED, value, stage }, _)) => Err(self.failed(value, stage)),

@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Error, Result},
-    landlocked,
+    landlocked, limits,
     plan::{Access, Kept, Mount, Plan},
     probe,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
@@ -47,9 +47,18 @@ pub(crate) struct Ends {
     pub(crate) ruleset: Option<RawFd>,
 }
 
+/// The sandbox's control groups.
+pub(crate) struct Entrance {
+    /// That of version 2, in which pid 1 begins.
+    pub(crate) group: Option<RawFd>,
+    /// Files of version 1, into which it writes itself.
+    pub(crate) doors: Vec<CString>,
+}
+
 /// The program that makes the sandbox and becomes its pid 1.
-pub(crate) fn compile(plan: &Plan, ends: &Ends) -> Result<Program> {
+pub(crate) fn compile(plan: &Plan, ends: &Ends, entrance: Entrance) -> Result<Program> {
     let mut compiler = Compiler { steps: Vec::with_capacity(128), made: HashSet::new(), bound: Vec::new() };
+    compiler.groups(entrance.doors);
     compiler.identity();
     compiler.namespaces(plan)?;
     compiler.root(plan)?;
@@ -64,7 +73,9 @@ pub(crate) fn compile(plan: &Plan, ends: &Ends) -> Result<Program> {
         compiler.landlock(plan, ruleset)?;
     }
     compiler.enter(plan, ends);
-    Ok(Program::new(compiler.steps, Vec::new()))
+    let mut program = Program::new(compiler.steps, Vec::new());
+    program.group = entrance.group;
+    Ok(program)
 }
 
 struct Compiler {
@@ -78,6 +89,12 @@ struct Compiler {
 impl Compiler {
     fn step(&mut self, step: Step) {
         self.steps.push(step);
+    }
+
+    /// Before anything else, so that whatever the sandbox uses counts; and before its groups become all it sees.
+    fn groups(&mut self, doors: Vec<CString>) {
+        self.steps.extend(enter_groups(doors));
+        self.step(Step::OwnGroups);
     }
 
     /// The user keeps his ids: one mapping of himself, which needs no privilege (user_namespaces(7)).
@@ -120,7 +137,9 @@ impl Compiler {
     /// A private file system in memory.
     fn scratch(&mut self, plan: &Plan, path: &Path, mode: &str) -> Result<()> {
         let size = plan.limits.tmp.map_or_else(|| "50%".into(), |bytes| bytes.to_string());
-        self.filesystem(c"tmpfs", &[(c"mode", mode.into()), (c"size", size)], NOSUID | NODEV, MOUNT);
+        let files = limits::scratch_files(&plan.limits).to_string();
+        let options = [(c"mode", mode.into()), (c"size", size), (c"nr_inodes", files)];
+        self.filesystem(c"tmpfs", &options, NOSUID | NODEV, MOUNT);
         self.attach(path)
     }
 
@@ -183,11 +202,11 @@ impl Compiler {
         self.filesystem(c"proc", &[], NOSUID | NODEV | NOEXEC, MOUNT);
         self.attach(Path::new("/proc"))?;
         if let Some(pids) = plan.limits.pids.filter(|_| probe::namespace_bounds_processes()) {
-            // Bounds the whole namespace, root's processes included; the kernel's minimum is 301.
+            // Bounds the whole namespace, root's processes included.
             self.step(Step::Write {
                 root: Root::Slot(ROOT),
                 path: c"proc/sys/kernel/pid_max".into(),
-                text: CString::new(pids.max(301).to_string()).unwrap_or_default(),
+                text: CString::new(pids.max(limits::LEAST_PID_MAX).to_string()).unwrap_or_default(),
             });
         }
         for directory in view::PROC_READ_ONLY.into_iter().filter(|directory| Path::new("/").join(directory).is_dir()) {
@@ -306,13 +325,16 @@ impl Compiler {
         if let Some(ruleset) = ends.ruleset {
             self.step(Step::LandlockRestrict { ruleset });
         }
+        if plan.limits.disk.is_some() {
+            self.step(Step::NoPreallocation);
+        }
         self.step(Step::Seccomp(Calls::Namespaced));
         let resident = Descriptor::Known(ends.resident);
         self.step(Step::Execute { program: resident, arguments: Arguments::new(vec![c"init".into()]) });
     }
 
     fn limits(&mut self, plan: &Plan) {
-        self.steps.extend(bounds(plan).map(|(resource, value)| Step::Limit { resource, value }));
+        self.steps.extend(bounds(plan));
     }
 }
 
@@ -337,15 +359,26 @@ fn masks() -> [Step; 4] {
 }
 
 /// The resource limits of a plan, by the kernel's numbers.
-pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = (u32, u64)> {
+pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
     let limits = &plan.limits;
+    // The signal at the soft limit says which limit it was; the hard one ends who does not listen.
+    let seconds = limits.cpu_time.map(|time| time.as_secs().max(1));
     let bounds = [
-        (libc::RLIMIT_CORE, Some(0)),
-        (libc::RLIMIT_NPROC, limits.pids),
-        (libc::RLIMIT_CPU, limits.cpu_time.map(|time| time.as_secs().max(1))),
-        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_CORE, Some(0), 0),
+        (libc::RLIMIT_NPROC, limits.pids, 0),
+        (libc::RLIMIT_CPU, seconds, 1),
+        (libc::RLIMIT_NOFILE, limits.open_files, 0),
+        (libc::RLIMIT_FSIZE, limits.disk, 0),
     ];
-    bounds.into_iter().filter_map(|(resource, value)| Some((resource, value?)))
+    let step = |(resource, value, grace): (u32, Option<u64>, u64)| {
+        value.map(|soft| Step::Limit { resource, soft, hard: soft.saturating_add(grace) })
+    };
+    bounds.into_iter().filter_map(step)
+}
+
+/// Writes the process into its control groups of version 1.
+pub(crate) fn enter_groups(doors: Vec<CString>) -> impl Iterator<Item = Step> {
+    doors.into_iter().map(|path| Step::Write { root: Root::Host, path, text: c"0".into() })
 }
 
 /// The warden keeps the one capability that mounting needs, in the sandbox's own user namespace.

@@ -26,6 +26,18 @@ pub enum Protection {
     MemoryLimit,
     /// Judgement of every program before it is executed inside (seccomp_unotify(2)).
     ExecGuard,
+    /// A limit on the share of processors.
+    CpuLimit,
+    /// A limit on the time of a command or a process.
+    TimeLimit,
+    /// A limit on open descriptors.
+    OpenFilesLimit,
+    /// A limit on the size of private file systems.
+    ScratchLimit,
+    /// A limit on what is added to the host's file systems.
+    DiskLimit,
+    /// A limit on what a command writes to its standard streams.
+    OutputLimit,
 }
 
 impl fmt::Display for Protection {
@@ -40,6 +52,12 @@ impl fmt::Display for Protection {
             Self::ProcessLimit => "process-limit",
             Self::MemoryLimit => "memory-limit",
             Self::ExecGuard => "exec-guard",
+            Self::CpuLimit => "cpu-limit",
+            Self::TimeLimit => "time-limit",
+            Self::OpenFilesLimit => "open-files-limit",
+            Self::ScratchLimit => "scratch-limit",
+            Self::DiskLimit => "disk-limit",
+            Self::OutputLimit => "output-limit",
         })
     }
 }

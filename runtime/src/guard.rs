@@ -3,6 +3,7 @@
 //! the sandbox.
 
 use crate::{
+    cgroup::Place,
     enforced::{Enforced, Protection},
     error::{Error, Result},
     plan::Plan,
@@ -85,6 +86,7 @@ pub(crate) struct Charge {
     /// The sandbox's socket, closed when a promise cannot be kept.
     pub(crate) control: Arc<OwnedFd>,
     pub(crate) reserved: Arc<[Reservation]>,
+    pub(crate) groups: Vec<Place>,
     pub(crate) watch: Option<Watch>,
     /// A warden that is there already covers a late file some tenths of a millisecond earlier.
     pub(crate) hurry: bool,
@@ -93,7 +95,7 @@ pub(crate) struct Charge {
 impl Guard {
     /// Covers what has appeared since the survey, then goes to work. `None` when there is nothing to look after.
     pub(crate) fn start(mut charge: Charge) -> Result<Option<Self>> {
-        if charge.watch.is_none() && charge.reserved.is_empty() {
+        if charge.watch.is_none() && charge.reserved.is_empty() && charge.groups.is_empty() {
             return Ok(None);
         }
         let mut warden = Warden::default();
@@ -125,7 +127,8 @@ impl Charge {
         const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
         const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
         let watch = self.watch.as_ref().map(AsFd::as_fd);
-        let _sweeper = Sweeper::start(&self.resident, &self.first, watch, &self.reserved).map_err(|_| NO_SWEEPER)?;
+        let _sweeper =
+            Sweeper::start(&self.resident, &self.first, watch, &self.reserved, &self.groups).map_err(|_| NO_SWEEPER)?;
         if self.hurry {
             warden.start(&self.resident, &self.first).map_err(|_| NOT_COVERED)?;
         }

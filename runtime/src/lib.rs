@@ -37,6 +37,7 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod cgroup;
 mod child;
 mod command;
 mod compile;
@@ -46,7 +47,7 @@ mod exec;
 mod executable;
 mod guard;
 mod landlocked;
-mod memory;
+mod limits;
 mod mounts;
 mod notify;
 #[cfg(feature = "oci")]
@@ -76,6 +77,7 @@ pub use command::Command;
 pub use enforced::{Applied, Enforced, Protection};
 pub use error::Error;
 pub use exec::{Exec, ExecAnswer, ExecGuard, Stage};
+pub use limits::Limit;
 pub use plan::{Access, Denied, Kept, Limits, Masked, Mount, Net, Plan};
 pub use sandbox::Sandbox;
 pub use stdio::Stdio;

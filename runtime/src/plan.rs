@@ -116,20 +116,35 @@ impl Kept {
     }
 }
 
-/// Bounds on what a sandbox may use. `None` leaves what the caller has.
+/// Bounds on what a sandbox may use. `None` leaves what the caller has. [`Enforced`](crate::Enforced) says who holds each of
+/// them, [`Sandbox::limits_reached`](crate::Sandbox::limits_reached) which were reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Bytes of memory that all processes together may hold (resident, not shared). The largest is killed when they hold more.
+    /// Bytes of memory that all processes together may hold. With a control group (cgroups(7)) the kernel counts, file systems
+    /// in memory included; otherwise a watcher does. The largest process is killed when it is too much.
     pub memory: Option<u64>,
-    /// Processes and threads at one time.
+    /// Processes and threads at one time; more are refused with `EAGAIN`.
     pub pids: Option<u64>,
-    /// Processor time of each process.
+    /// Thousandths of a processor for all processes together: 1500 is one and a half. Needs a control group.
+    pub milli_cpus: Option<u32>,
+    /// Time from the start of each command; then its process group is killed.
+    pub wall_time: Option<Duration>,
+    /// Processor time of each process: `SIGXCPU` then, `SIGKILL` a second later (`RLIMIT_CPU`, setrlimit(2)).
     pub cpu_time: Option<Duration>,
     /// Open descriptors of each process.
     pub open_files: Option<u64>,
-    /// Bytes in each of the private file systems (`/tmp`, the home directory, `/dev/shm`).
+    /// Bytes in each of the private file systems (`/tmp`, `/var/tmp`, the home directory, `/dev/shm`).
     pub tmp: Option<u64>,
+    /// Bytes that the writable paths of the host may grow by, and the most that one file may hold (`RLIMIT_FSIZE`). Watched:
+    /// everything inside is ended, nothing is removed. `fallocate(2)` is refused with `EOPNOTSUPP`.
+    pub disk: Option<u64>,
+    /// Files that may be added to the writable paths of the host, watched as `disk` is; and the most that each of the private
+    /// file systems may hold.
+    pub files: Option<u64>,
+    /// Bytes that each command may write to standard output and error together; then its process group is killed. What is
+    /// written to a terminal is for its reader to count.
+    pub output: Option<u64>,
 }
 
 /// What the kernel will enforce.

@@ -3,15 +3,16 @@
 //! [`probe`] changes nothing. Its last feature is the proof of all others: a real sandbox, started and ended.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::inotify::{InitFlags, Inotify};
-use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use crate::Sandbox;
+use crate::cgroup::Controller;
+use crate::limits;
 use crate::sys;
 
 /// The Landlock ABI a sandbox asks for: scopes of signals and abstract sockets (Linux 6.12).
@@ -61,7 +62,7 @@ impl Probe {
 #[must_use]
 pub fn probe() -> Probe {
     let kernel = running();
-    let features = vec![
+    let mut features = vec![
         user_namespaces(),
         mount_api(&kernel),
         openat2_resolves(),
@@ -70,10 +71,10 @@ pub fn probe() -> Probe {
         executable_memory(),
         inotify(),
         process_limit(&kernel),
-        cgroup(),
         overlay(),
-        launch(),
     ];
+    features.extend(limits());
+    features.push(launch());
     Probe { kernel, architecture: std::env::consts::ARCH.to_owned(), features }
 }
 
@@ -178,26 +179,14 @@ fn process_limit(kernel: &str) -> Feature {
     feature("pid-max-of-namespace", false, present, detail, "use Linux 6.14 or newer, or delegate a control group")
 }
 
-/// A version 2 group this user may fill and divide, as systemd gives with `Delegate=yes`.
-fn cgroup() -> Feature {
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let (present, detail) = match (own_group(&groups), unified_mount(&mounts)) {
-        (Some(own), Some(mount)) => {
-            let path = mount.join(own.trim_start_matches('/'));
-            let controllers = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
-            let has = |wanted: &str| controllers.split_whitespace().any(|controller| controller == wanted);
-            let writable = access(&path, AccessFlags::W_OK).is_ok()
-                && access(&path.join("cgroup.procs"), AccessFlags::W_OK).is_ok();
-            let list = controllers.trim();
-            let list = if list.is_empty() { "none" } else { list };
-            let whose = if writable { "delegated" } else { "not delegated to this user" };
-            (writable && has("memory") && has("pids"), format!("{} is {whose}, controllers: {list}", path.display()))
-        }
-        _ => (false, "no cgroup v2".to_owned()),
-    };
-    let advice = "run under `systemd-run --user --scope -p Delegate=yes`; without, limits are set per process";
-    feature("cgroup-delegation", false, present, detail, advice)
+/// Who holds the limits whose holder depends on the host.
+fn limits() -> [Feature; 3] {
+    [("memory", Controller::Memory), ("pids", Controller::Pids), ("cpus", Controller::Cpu)].map(|(key, controller)| {
+        let holder = limits::holder(controller);
+        let detail = holder.clone().unwrap_or_else(|| "nothing can hold it here".into());
+        let advice = "run under `systemd-run --user --scope -p Delegate=yes`, which gives a control group to divide";
+        feature(&format!("limit-{key}"), false, holder.is_some(), detail, advice)
+    })
 }
 
 fn overlay() -> Feature {
@@ -245,19 +234,6 @@ fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The path of the version 2 group in `/proc/PID/cgroup`.
-fn own_group(groups: &str) -> Option<&str> {
-    groups.lines().find_map(|line| line.strip_prefix("0::"))
-}
-
-/// Where version 2 is mounted, from `/proc/PID/mountinfo`.
-fn unified_mount(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        (right.split(' ').next() == Some("cgroup2")).then(|| PathBuf::from(left.split(' ').nth(4).unwrap_or("/")))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,14 +258,5 @@ mod tests {
         assert_eq!(release("5.4"), Some((5, 4)));
         assert!(release("6.8.0").unwrap() < PID_MAX && release("10.1").unwrap() > PID_MAX);
         assert_eq!(release("linux"), None);
-    }
-
-    #[test]
-    fn the_unified_hierarchy_is_found_beside_the_old_one() {
-        let mounts = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
-                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
-        assert_eq!(unified_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
-        assert_eq!(own_group("4:memory:/a\n0::/user.slice\n"), Some("/user.slice"));
-        assert_eq!(unified_mount(""), None);
     }
 }

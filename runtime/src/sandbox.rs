@@ -3,18 +3,17 @@
 use crate::{
     builder::Builder,
     command::Command,
-    compile::{self, Ends},
+    compile::{self, Ends, Entrance},
     enforced::{Enforced, Protection},
     error::{Error, Result},
     exec::ExecGuard,
     executable,
     guard::{self, Charge, Guard},
     landlocked,
-    memory::MemoryWatch,
+    limits::{Backend, End, Limit, Limiter},
     mounts,
     notify::Supervisor,
     plan::{Kept, Net, Plan},
-    probe,
     program::{self, LIFTED, Program},
     reserve::{self, Reservation},
     restricted::{self, Modes, Place, Restricted},
@@ -24,14 +23,12 @@ use crate::{
         wire::Request,
     },
 };
-use nix::{
-    sys::{
-        socket::{Shutdown, shutdown},
-        wait::{Id, WaitPidFlag, waitid},
-    },
-    unistd::geteuid,
+use nix::sys::{
+    socket::{Shutdown, shutdown},
+    wait::{Id, WaitPidFlag, waitid},
 };
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -42,14 +39,14 @@ use std::{
     },
 };
 
-/// Every namespace a process can have but time, which confines nothing.
+/// Every namespace a process can have but that of control groups, which it makes when it is in its own, and time, which
+/// confines nothing.
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+    | libc::CLONE_NEWUTS;
 
 /// A started sandbox. Dropping it, or the end of its process for whatever reason, ends everything inside.
 #[derive(Debug)]
@@ -60,7 +57,7 @@ pub struct Sandbox {
     first: Started,
     next: AtomicU32,
     guard: Option<Guard>,
-    memory: Option<MemoryWatch>,
+    limits: Limiter,
     reserved: Arc<[Reservation]>,
     /// What stands in where there are no namespaces.
     restricted: Option<Restricted>,
@@ -101,10 +98,10 @@ impl Sandbox {
         supervise::check(&plan, exec.as_ref())?;
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         mounts::fit(&plan)?;
-        process_limit(&plan, &mut enforced)?;
+        let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
         let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
         let watch = guard::watch(&plan, &mut enforced);
-        let launched = watch.and_then(|watch| Ok((launch(&plan, &mut enforced, edit)?, watch)));
+        let launched = watch.and_then(|watch| Ok((launch(&plan, &mut enforced, &limits, edit)?, watch)));
         let (Launched { first, control, resident }, watch) = match launched {
             Ok(launched) => launched,
             Err(error) => {
@@ -115,19 +112,20 @@ impl Sandbox {
         report(&plan, &mut enforced);
         let control = Arc::new(control);
         let next = AtomicU32::new(1);
-        let (guard, memory, restricted, supervisor) = (None, None, None, None);
+        let (guard, restricted, supervisor) = (None, None, None);
         let mut sandbox =
-            Self { plan, enforced, control, first, next, guard, memory, reserved, restricted, supervisor };
+            Self { plan, enforced, control, first, next, guard, limits, reserved, restricted, supervisor };
         // From here on a failure drops the sandbox, which ends what was started.
         sandbox.guard = Guard::start(Charge {
             resident,
             first: sandbox.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
             control: sandbox.control(),
             reserved: Arc::clone(&sandbox.reserved),
+            groups: sandbox.limits.groups().places(),
             watch,
             hurry: !sandbox.plan.deny_read.is_empty(),
         })?;
-        sandbox.limit_memory()?;
+        sandbox.watch_limits()?;
         sandbox.supervise(exec, None)?;
         Ok(sandbox)
     }
@@ -142,12 +140,16 @@ impl Sandbox {
             }
             error => return Err(error),
         };
-        let restricted::Launched { first, control, restricted, modes, enforced } = restricted::start(&plan, &why)?;
+        let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
+        let mut limits = Limiter::prepare(&plan, &mut enforced, Backend::Landlock)?;
+        let restricted::Launched { first, control, restricted, modes } =
+            restricted::start(&plan, &why, &mut enforced, entrance(&limits))?;
+        limits.also_writable(restricted.place().path())?;
         let (control, next, reserved) = (Arc::new(control), AtomicU32::new(1), Arc::default());
-        let (guard, memory, restricted, supervisor) = (None, None, Some(restricted), None);
+        let (guard, restricted, supervisor) = (None, Some(restricted), None);
         let mut sandbox =
-            Self { plan, enforced, control, first, next, guard, memory, reserved, restricted, supervisor };
-        sandbox.limit_memory()?;
+            Self { plan, enforced, control, first, next, guard, limits, reserved, restricted, supervisor };
+        sandbox.watch_limits()?;
         sandbox.supervise(exec, Some(modes))?;
         Ok(sandbox)
     }
@@ -159,10 +161,12 @@ impl Sandbox {
         Ok(())
     }
 
-    fn limit_memory(&mut self) -> Result<()> {
-        let (limit, first) = (self.plan.limits.memory, self.first.pid);
-        self.memory = limit.map(|limit| MemoryWatch::start(first, limit)).transpose()?;
-        Ok(())
+    fn watch_limits(&mut self) -> Result<()> {
+        let end = match self.restricted {
+            None => End::Kernel,
+            Some(_) => End::Supervisor,
+        };
+        self.limits.watch(&self.plan, self.first.pid, &self.control, end)
     }
 
     /// A command to run inside.
@@ -182,10 +186,15 @@ impl Sandbox {
         &self.enforced
     }
 
-    /// How many processes were killed because all inside together held more than [`Limits::memory`](crate::Limits::memory).
+    /// The bounds that were reached so far and ended something inside or refused it, and how often. Those of single processes
+    /// are not among them: `cpu_time` shows as `SIGXCPU`, `open_files` as `EMFILE`, a full `/tmp` as `ENOSPC`.
     #[must_use]
-    pub fn killed_for_memory(&self) -> u32 {
-        self.memory.as_ref().map_or(0, MemoryWatch::killed)
+    pub fn limits_reached(&self) -> BTreeMap<Limit, u64> {
+        self.limits.reached()
+    }
+
+    pub(crate) fn limits(&self) -> &Limiter {
+        &self.limits
     }
 
     /// The pidfd of the sandbox's pid 1: readable when everything inside has ended.
@@ -234,6 +243,9 @@ impl Sandbox {
     }
 
     pub(crate) fn why_ended(&self) -> &'static str {
+        if self.limits.hits().end().is_some() {
+            return "a limit was reached for which everything inside is ended";
+        }
         let guard = self.guard.as_ref().and_then(Guard::failed);
         guard.or(self.supervisor.as_ref().and_then(Supervisor::failed)).unwrap_or("its pid 1 is gone")
     }
@@ -245,9 +257,9 @@ impl Drop for Sandbox {
         if shutdown(self.control.as_raw_fd(), Shutdown::Both).is_err() {
             // Not connected any more: pid 1 has gone before us.
         }
+        self.limits.stop();
         reap(&self.first);
         drop(self.supervisor.take());
-        drop(self.memory.take());
         // Nobody is left inside: removing a reservation also lifts the mount on it.
         reserve::release(&self.reserved);
         drop(self.restricted.take());
@@ -277,7 +289,7 @@ struct Launched {
     resident: OwnedFd,
 }
 
-fn launch(plan: &Plan, enforced: &mut Enforced, edit: impl FnOnce(&mut Program)) -> Result<Launched> {
+fn launch(plan: &Plan, enforced: &mut Enforced, limits: &Limiter, edit: impl FnOnce(&mut Program)) -> Result<Launched> {
     let ruleset = landlocked::ruleset(plan, enforced)?.map(lift).transpose()?;
     let resident = lift(executable::resident()?)?;
     let (control, inside) = socket::pair()?;
@@ -287,7 +299,7 @@ fn launch(plan: &Plan, enforced: &mut Enforced, edit: impl FnOnce(&mut Program))
         control: inside.as_raw_fd(),
         ruleset: ruleset.as_ref().map(AsRawFd::as_raw_fd),
     };
-    let mut program = compile::compile(plan, &ends)?;
+    let mut program = compile::compile(plan, &ends, entrance(limits))?;
     edit(&mut program);
     let first = run(&mut program, NAMESPACES).map_err(|error| match error {
         Error::Setup { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => {
@@ -296,6 +308,11 @@ fn launch(plan: &Plan, enforced: &mut Enforced, edit: impl FnOnce(&mut Program))
         error => error,
     })?;
     Ok(Launched { first, control, resident })
+}
+
+fn entrance(limits: &Limiter) -> Entrance {
+    let groups = limits.groups();
+    Entrance { group: groups.unified().map(|group| group.as_raw_fd()), doors: groups.doors().collect() }
 }
 
 /// Moves a descriptor above those that the program places.
@@ -337,24 +354,6 @@ fn unsupported(source: io::Error) -> Error {
     Error::Unsupported { protection: Protection::Namespaces, needs: format!("{source}; {advice}") }
 }
 
-/// Root is exempt from RLIMIT_NPROC (setrlimit(2)), so only the namespace's own bound limits his processes.
-fn process_limit(plan: &Plan, enforced: &mut Enforced) -> Result<()> {
-    let Some(pids) = plan.limits.pids else { return Ok(()) };
-    let namespace = probe::namespace_bounds_processes();
-    if namespace || !geteuid().is_root() {
-        let how = if namespace { "pid_max of the namespace" } else { "RLIMIT_NPROC of the user in the namespace" };
-        let pids = if namespace { pids.max(301) } else { pids };
-        enforced.holds(Protection::ProcessLimit, format!("{pids} at most ({how})"));
-        return Ok(());
-    }
-    let needs = "root's processes can be limited since Linux 6.14; run as an ordinary user".to_owned();
-    if !plan.allow_missing.contains(&Protection::ProcessLimit) {
-        return Err(Error::Unsupported { protection: Protection::ProcessLimit, needs });
-    }
-    enforced.missing(Protection::ProcessLimit, needs);
-    Ok(())
-}
-
 fn report(plan: &Plan, enforced: &mut Enforced) {
     enforced.holds(Protection::Namespaces, "user, mount, pid, network, ipc, uts, cgroup");
     let Net::None = plan.net;
@@ -373,13 +372,6 @@ fn report(plan: &Plan, enforced: &mut Enforced) {
     );
     enforced.masked = plan.masked().map(Path::to_owned).collect();
     enforced.uncovered = plan.uncovered.clone();
-    if let Some(memory) = plan.limits.memory {
-        enforced.holds(Protection::MemoryLimit, memory_limit(memory));
-    }
-}
-
-pub(crate) fn memory_limit(bytes: u64) -> String {
-    format!("{bytes} bytes for all processes together (watched; the largest is killed)")
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
-//! The sweeper's host side: a process that outlives a killed owner and removes the reservations of protected names. It also
-//! closes the watch last: the kernel takes milliseconds to tear one down, and nobody has to wait for that.
+//! The sweeper's host side: a process that outlives a killed owner and removes the reservations of protected names and the
+//! control groups. It also closes the watch last: the kernel takes milliseconds to tear one down, and nobody has to wait for that.
 
 use crate::{
+    cgroup::Place,
     error::{Error, Result},
     program::{self, Arguments, Descriptor, LIFTED, Program, Step},
     reserve::Reservation,
     socket,
     sys::{
         launch::{self, Started},
-        wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, SECOND},
+        wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, NEXT_GROUPS, SECOND},
     },
 };
 use nix::{
@@ -17,6 +18,7 @@ use nix::{
 };
 use std::{
     ffi::CString,
+    fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
@@ -31,15 +33,16 @@ pub(crate) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Starts a sweeper for what is `held`. `first` is the pidfd of the sandbox's pid 1.
+    /// Starts a sweeper for what is `held` and for `groups`. `first` is the pidfd of the sandbox's pid 1.
     pub(crate) fn start(
         resident: &OwnedFd,
         first: &OwnedFd,
         watch: Option<BorrowedFd<'_>>,
         held: &[Reservation],
+        groups: &[Place],
     ) -> Result<Self> {
         let (theirs, ours) = socket::pair()?;
-        let process = launch_sweeper(resident, first, &theirs, watch, held)?;
+        let process = launch_sweeper(resident, first, &theirs, watch, held, groups)?;
         Ok(Self { owner: Some(ours), process })
     }
 }
@@ -57,8 +60,9 @@ fn launch_sweeper(
     owner: &OwnedFd,
     watch: Option<BorrowedFd<'_>>,
     held: &[Reservation],
+    groups: &[Place],
 ) -> Result<Started> {
-    let count = RawFd::try_from(held.len() + 1).unwrap_or(RawFd::MAX / 2);
+    let count = RawFd::try_from(held.len() + groups.len() + 1).unwrap_or(RawFd::MAX / 2);
     let mut program = Lifting { above: (FIRST_RESERVED + count).max(LIFTED), held: Vec::new(), steps: Vec::new() };
     let resident = program.lift(resident.as_fd())?;
     program.place(owner.as_fd(), CONTROL)?;
@@ -68,6 +72,11 @@ fn launch_sweeper(
         program.place(reservation.directory(), at)?;
         arguments.push(NEXT_DIRECTORY.into());
         arguments.extend_from_slice(reservation.names());
+    }
+    for (at, Place { directory, name }) in (FIRST_RESERVED..).skip(held.len()).zip(groups) {
+        let directory = File::open(directory).map_err(Error::io("open the directory of a control group"))?;
+        program.place(directory.as_fd(), at)?;
+        arguments.extend([NEXT_GROUPS.into(), CString::new(name.as_str()).unwrap_or_default()]);
     }
     if let Some(watch) = watch {
         program.place(watch, FIRST_RESERVED + count - 1)?;

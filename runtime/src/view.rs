@@ -28,6 +28,9 @@ pub(crate) const PROC_MASKED: [&str; 8] = [
 pub(crate) const PROC_READ_ONLY: [&str; 7] =
     ["proc/sys", "proc/irq", "proc/bus", "proc/fs", "proc/acpi", "proc/scsi", "proc/pressure"];
 
+/// File systems in memory that every sandbox can write.
+pub(crate) const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+
 /// Devices that carry nothing from one process to another.
 pub(crate) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use holdpoint_approval_web::plan::{Digest, FileId};
+use holdpoint_runtime::Limit;
 
 use super::name::Name;
 use super::wire::{Ask, Hello, Run, Terminal, Told, receive, send};
@@ -103,7 +104,7 @@ impl Agreed<'_> {
                     name: name.clone(),
                     stream,
                     terminal: fds.pop().map(File::from),
-                    out_of_memory: false,
+                    reached: Vec::new(),
                     ended: false,
                 })
             }
@@ -144,7 +145,7 @@ pub(crate) struct Running {
     name: Name,
     stream: UnixStream,
     terminal: Option<File>,
-    out_of_memory: bool,
+    reached: Vec<Limit>,
     ended: bool,
 }
 
@@ -159,9 +160,9 @@ impl Running {
         self.stream.as_fd()
     }
 
-    /// Whether something was killed for the memory it held while the command ran.
-    pub(crate) fn out_of_memory(&self) -> bool {
-        self.out_of_memory
+    /// The limits of the session that were reached while the command ran.
+    pub(crate) fn limits_reached(&self) -> &[Limit] {
+        &self.reached
     }
 
     /// Hand a signal on.
@@ -176,8 +177,8 @@ impl Running {
     /// [`Error::Internal`] when the session ended first: then nobody knows.
     pub(crate) fn ended(&mut self) -> Result<ExitStatus, Error> {
         let why = match receive::<Told>(&self.stream) {
-            Ok(Some((Told::Ended { status, out_of_memory }, _))) => {
-                (self.ended, self.out_of_memory) = (true, out_of_memory);
+            Ok(Some((Told::Ended { status, reached }, _))) => {
+                (self.ended, self.reached) = (true, reached);
                 return Ok(ExitStatus::from_raw(status));
             }
             Ok(Some((Told::Gone { why }, _))) => why,

@@ -184,7 +184,7 @@ impl Shared<'_> {
         if run.made_of != hello.made_of || run.workspace != hello.workspace || !self.has_workspace() {
             return send(stream, &Told::Stale, &[]);
         }
-        let killed_before = sandbox.killed_for_memory();
+        let before = sandbox.limits_reached();
         let mut child = match spawn(sandbox, run, fds) {
             Ok(child) => child,
             Err(error) => {
@@ -200,8 +200,9 @@ impl Shared<'_> {
         let told = send(stream, &Told::Started, &passed).and_then(|()| self.follow(stream, &mut child));
         match told {
             Ok(Some(told)) => {
-                let out_of_memory = sandbox.killed_for_memory() > killed_before;
-                send(stream, &Told::Ended { status: told, out_of_memory }, &[])
+                let mut reached = sandbox.limits_reached();
+                reached.retain(|limit, count| before.get(limit).is_none_or(|before| before < count));
+                send(stream, &Told::Ended { status: told, reached: reached.into_keys().collect() }, &[])
             }
             Ok(None) => send(stream, &Told::Gone { why: self.why() }, &[]),
             Err(error) => {

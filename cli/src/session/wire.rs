@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use holdpoint_approval_web::plan::{Bytes, Digest, FileId};
+use holdpoint_runtime::Limit;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -121,10 +122,10 @@ pub(crate) enum Told {
         execute: Option<i32>,
         why: String,
     },
-    /// The command ended with this wait status; whether the limit on memory had to do with it.
+    /// The command ended with this wait status; which limits were reached meanwhile, by it or another one.
     Ended {
         status: i32,
-        out_of_memory: bool,
+        reached: Vec<Limit>,
     },
     Status(Status),
     /// The session ends, and everything in it.

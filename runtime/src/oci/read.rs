@@ -150,6 +150,7 @@ fn limits(spec: &Value) -> Limits {
         cpu_time: rlimit("RLIMIT_CPU").map(Duration::from_secs),
         open_files: rlimit("RLIMIT_NOFILE"),
         tmp,
+        ..Limits::default()
     }
 }
 

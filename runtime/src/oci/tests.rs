@@ -47,6 +47,7 @@ fn limits() -> impl Strategy<Value = Limits> {
         cpu_time: time.map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds)),
         open_files,
         tmp,
+        ..Limits::default()
     })
 }
 

@@ -93,7 +93,7 @@ fn rlimits(limits: &Limits, process: &Process) -> Vec<Value> {
 }
 
 fn resources(limits: &Limits, process: &Process) -> Result<Option<Value>, Error> {
-    if !has_control_groups(process) || (limits.memory, limits.pids) == (None, None) {
+    if !has_control_groups(process) || (limits.memory, limits.pids, limits.milli_cpus) == (None, None, None) {
         return Ok(None);
     }
     let signed = |what: &str, number: u64| {
@@ -105,6 +105,9 @@ fn resources(limits: &Limits, process: &Process) -> Result<Option<Value>, Error>
     }
     if let Some(pids) = limits.pids {
         resources["pids"] = json!({"limit": signed("processes", pids)?});
+    }
+    if let Some(share) = limits.milli_cpus {
+        resources["cpu"] = json!({"quota": u64::from(share) * 100, "period": 100_000});
     }
     Ok(Some(resources))
 }
@@ -119,7 +122,8 @@ fn enforced(plan: &Plan, process: &Process) -> Enforced {
     let Plan { view, masks, kept, deny_read, limits, exec_guard, warnings, .. } = plan;
     let Plan { pins: _, exec_deny: _, hostname: _, net: _, .. } = plan; // In the configuration as they are.
     let Plan { workspace: _, protect: _, watched: _, surveyed: _, roots: _, allow_missing: _, .. } = plan; // Enforce nothing.
-    let Limits { memory, pids, cpu_time: _, open_files: _, tmp: _ } = limits;
+    let Limits { memory, pids, milli_cpus, cpu_time: _, open_files: _, tmp: _, wall_time, disk, files, output } =
+        limits;
     let mut enforced = Enforced { warnings: warnings.clone(), ..Enforced::default() };
     enforced.holds(Protection::Namespaces, "user, mount, pid, network, ipc, uts, cgroup");
     let what = format!("{} mounts, {} masks, {} protected names, no network", view.len(), masks.len(), kept.len());
@@ -147,6 +151,21 @@ fn enforced(plan: &Plan, process: &Process) -> Enforced {
     if let Some(pids) = pids {
         let how = if has_control_groups(process) { "control group" } else { "RLIMIT_NPROC of the user" };
         enforced.holds(Protection::ProcessLimit, format!("{pids} at most ({how})"));
+    }
+    match milli_cpus {
+        Some(share) if has_control_groups(process) => {
+            enforced.holds(Protection::CpuLimit, format!("{share} thousandths of a processor (control group)"));
+        }
+        Some(_) => enforced.missing(Protection::CpuLimit, "an ordinary user's engine has no control group for it"),
+        None => {}
+    }
+    let watched = [
+        (Protection::TimeLimit, wall_time.is_some()),
+        (Protection::DiskLimit, disk.is_some() || files.is_some()),
+        (Protection::OutputLimit, output.is_some()),
+    ];
+    for (protection, _) in watched.into_iter().filter(|(_, asked)| *asked) {
+        enforced.missing(protection, "an engine runs the bundle, and nobody watches it");
     }
     enforced
 }

@@ -25,6 +25,8 @@ pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
     /// Filled by the child.
     pub(crate) slots: [RawFd; SLOTS],
+    /// The control group of version 2 in which the process begins.
+    pub(crate) group: Option<RawFd>,
     /// Written by the child when a step fails.
     pub(crate) failure: Option<Failure>,
     /// Keeps descriptors open that steps name by number.
@@ -46,6 +48,6 @@ pub(crate) struct Failure {
 
 impl Program {
     pub(crate) fn new(steps: Vec<Step>, held: Vec<OwnedFd>) -> Self {
-        Self { steps, slots: [-1; SLOTS], failure: None, _held: held }
+        Self { steps, slots: [-1; SLOTS], group: None, failure: None, _held: held }
     }
 }

@@ -64,7 +64,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         Step::File { root, path, mode } => call::make_file(slots[*root], path, *mode),
         Step::Link { root, path, target } => call::make_link(slots[*root], path, target),
         Step::Pivot(root) => call::pivot(slots[*root]),
-        Step::Limit { resource, value } => call::limit(*resource, *value),
+        Step::Limit { resource, soft, hard } => call::limit(*resource, *soft, *hard),
         Step::Spawn(program) => {
             program.slots = *slots;
             launch::launch_nested(program)?;
@@ -78,6 +78,8 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         Step::LandlockAllow { ruleset, root, path, access } => landlock::allow(*ruleset, slots[*root], path, *access),
         Step::LandlockRestrict { ruleset } => landlock::restrict(*ruleset),
         Step::Seccomp(calls) => seccomp::install(*calls),
+        Step::NoPreallocation => seccomp::refuse_preallocation(),
+        Step::OwnGroups => call::unshare_groups(),
         Step::Descriptor { from, to } => call::place_descriptor(descriptor(*from, slots), *to),
         Step::Lift(slot) => {
             slots[*slot] = call::lift_descriptor(slots[*slot], LIFTED)?;

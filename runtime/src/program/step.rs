@@ -102,7 +102,8 @@ pub(crate) enum Step {
     Pivot(Slot),
     Limit {
         resource: u32,
-        value: u64,
+        soft: u64,
+        hard: u64,
     },
     /// Starts another program and waits until it has executed its last step.
     Spawn(Box<Program>),
@@ -125,6 +126,10 @@ pub(crate) enum Step {
         ruleset: RawFd,
     },
     Seccomp(Calls),
+    /// Refuses the calls that take disk space without writing it: see `limits/disk.rs`.
+    NoPreallocation,
+    /// Leaves the caller's control groups out of sight.
+    OwnGroups,
     /// Puts a descriptor at a fixed number for the program to be executed.
     Descriptor {
         from: Descriptor,
@@ -199,7 +204,8 @@ impl fmt::Display for Step {
             Self::Bounding { .. } | Self::Capabilities(_) => f.write_str("drop capabilities"),
             Self::LandlockAllow { path, .. } => write!(f, "allow /{} in Landlock", show(path)),
             Self::LandlockRestrict { .. } => f.write_str("enforce Landlock"),
-            Self::Seccomp(_) => f.write_str("install the seccomp filter"),
+            Self::Seccomp(_) | Self::NoPreallocation => f.write_str("install the seccomp filter"),
+            Self::OwnGroups => f.write_str("enter a control group namespace"),
             Self::Descriptor { .. } | Self::Lift(_) | Self::CloseFrom(_) => f.write_str("arrange descriptors"),
             Self::Execute { .. } => f.write_str("execute the resident program"),
         }

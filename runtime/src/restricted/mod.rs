@@ -18,6 +18,7 @@ pub(crate) use modes::Modes;
 pub(crate) use place::Place;
 
 use crate::{
+    compile::{self, Entrance},
     enforced::{Enforced, Protection},
     error::{Error, Result},
     executable,
@@ -63,14 +64,13 @@ pub(crate) struct Launched {
     pub(crate) control: OwnedFd,
     pub(crate) restricted: Restricted,
     pub(crate) modes: Modes,
-    pub(crate) enforced: Enforced,
 }
 
 /// Starts a sandbox for a plan without namespaces. `why` says what the host answered.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for what cannot be had here, nor be missing; [`Error::Setup`] when a step fails.
-pub(crate) fn start(plan: &Plan, why: &str) -> Result<Launched> {
+pub(crate) fn start(plan: &Plan, why: &str, enforced: &mut Enforced, entrance: Entrance) -> Result<Launched> {
     let abi = sys::landlock::abi();
     possible(plan, why, abi)?;
     let place = Place::make(plan)?;
@@ -81,11 +81,11 @@ pub(crate) fn start(plan: &Plan, why: &str) -> Result<Launched> {
     let lift = |fd: OwnedFd| program::lift(fd.as_fd(), LIFTED);
     let held = [lift(executable::resident()?)?, lift(inside)?, lift(ruleset)?, lift(below)?];
     let lock = program::lift(place.lock(), LIFTED)?;
-    let mut program = prepare(plan, &held, &lock);
+    let mut program = prepare(plan, &held, &lock, entrance);
     let modes = Modes::new(&grants, place.path()).map_err(Error::io("look at the root directory"))?;
     let first = crate::sandbox::run(&mut program, 0)?;
-    let enforced = report(plan, why, abi, &grants);
-    Ok(Launched { first, control, restricted: Restricted { place }, modes, enforced })
+    report(plan, why, abi, &grants, enforced);
+    Ok(Launched { first, control, restricted: Restricted { place }, modes })
 }
 
 /// Refuses where less than this backend needs is there, or more is asked for than it has.
@@ -148,11 +148,17 @@ fn created(rules: Option<OwnedFd>) -> std::result::Result<OwnedFd, RulesetError>
     rules.ok_or(RulesetError::CreateRuleset(landlock::CreateRulesetError::MissingHandledAccess))
 }
 
-fn prepare(plan: &Plan, [resident, control, ruleset, below]: &[OwnedFd; 4], lock: &OwnedFd) -> Program {
+fn prepare(
+    plan: &Plan,
+    [resident, control, ruleset, below]: &[OwnedFd; 4],
+    lock: &OwnedFd,
+    entrance: Entrance,
+) -> Program {
     let known = |fd: &OwnedFd| Descriptor::Known(fd.as_raw_fd());
-    let mut steps = vec![Step::SessionKeyring, Step::NullStandard];
-    let limits = crate::compile::bounds(plan).filter(|(resource, _)| *resource != libc::RLIMIT_NPROC);
-    steps.extend(limits.map(|(resource, value)| Step::Limit { resource, value }));
+    let mut steps: Vec<Step> = compile::enter_groups(entrance.doors).collect();
+    steps.extend([Step::SessionKeyring, Step::NullStandard]);
+    let of_user = |step: &Step| matches!(step, Step::Limit { resource: libc::RLIMIT_NPROC, .. });
+    steps.extend(compile::bounds(plan).filter(|step| !of_user(step)));
     steps.extend([
         Step::NewSession,
         Step::Descriptor { from: known(control), to: CONTROL },
@@ -162,14 +168,18 @@ fn prepare(plan: &Plan, [resident, control, ruleset, below]: &[OwnedFd; 4], lock
         Step::NoNewPrivileges,
         Step::Capabilities(0),
         Step::LandlockRestrict { ruleset: ruleset.as_raw_fd() },
+    ]);
+    steps.extend(plan.limits.disk.map(|_| Step::NoPreallocation));
+    steps.extend([
         Step::Seccomp(Calls::Restricted),
         Step::Execute { program: known(resident), arguments: Arguments::new(vec![c"restricted".into()]) },
     ]);
-    Program::new(steps, Vec::new())
+    let mut program = Program::new(steps, Vec::new());
+    program.group = entrance.group;
+    program
 }
 
-fn report(plan: &Plan, why: &str, abi: i32, grants: &Grants) -> Enforced {
-    let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
+fn report(plan: &Plan, why: &str, abi: i32, grants: &Grants, enforced: &mut Enforced) {
     enforced.missing(
         Protection::Namespaces,
         format!(
@@ -190,15 +200,11 @@ fn report(plan: &Plan, why: &str, abi: i32, grants: &Grants) -> Enforced {
         enforced
             .missing(Protection::ProcessLimit, format!("without a namespace {pids} would count for all of this user"));
     }
-    if let Some(memory) = plan.limits.memory {
-        enforced.holds(Protection::MemoryLimit, crate::sandbox::memory_limit(memory));
-    }
-    warn(&mut enforced, "nothing can be created, removed or renamed directly in", &grants.fixed);
-    warn(&mut enforced, "what is in them cannot be listed, because a directory below may not be:", &grants.unlisted);
+    warn(enforced, "nothing can be created, removed or renamed directly in", &grants.fixed);
+    warn(enforced, "what is in them cannot be listed, because a directory below may not be:", &grants.unlisted);
     if plan.limits.tmp.is_some() {
         enforced.warnings.push("the limit on /tmp is not enforced: it is a directory of the host".to_owned());
     }
-    enforced
 }
 
 fn warn(enforced: &mut Enforced, what: &str, directories: &[std::path::PathBuf]) {

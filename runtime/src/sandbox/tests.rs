@@ -5,6 +5,7 @@ use crate::{
     plan::Access,
     program::{Root, Step},
 };
+use nix::unistd::geteuid;
 use std::{fs, path::Path};
 use tempfile::TempDir;
 

@@ -183,13 +183,18 @@ pub(crate) fn set_hostname(name: &CStr) -> Result<()> {
     syscall!(SYS_sethostname, name.as_ptr(), name.count_bytes()).map(drop)
 }
 
-/// Sets soft and hard limit of a resource (setrlimit(2)), lowering only: a hard limit below `value` stays.
-pub(crate) fn limit(resource: u32, value: u64) -> Result<()> {
+/// Sets soft and hard limit of a resource (setrlimit(2)), lowering only: a hard limit below what is asked for stays.
+pub(crate) fn limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     syscall!(SYS_prlimit64, 0, resource, ptr::null::<u8>(), &raw mut now)?;
-    let value = value.min(now.rlim_max);
-    let new = libc::rlimit64 { rlim_cur: value, rlim_max: value };
+    let hard = hard.min(now.rlim_max);
+    let new = libc::rlimit64 { rlim_cur: soft.min(hard), rlim_max: hard };
     syscall!(SYS_prlimit64, 0, resource, &raw const new, ptr::null_mut::<u8>()).map(drop)
+}
+
+/// Makes the control groups in which this process is the top of what it sees (cgroup_namespaces(7)).
+pub(crate) fn unshare_groups() -> Result<()> {
+    syscall!(SYS_unshare, libc::CLONE_NEWCGROUP).map(drop)
 }
 
 /// Replaces standard input, output and error by `/dev/null`.

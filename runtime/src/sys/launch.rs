@@ -13,6 +13,9 @@ use std::{
 /// Bytes of stack for the interpreter, which neither recurses nor keeps large values.
 const STACK: usize = 128 * 1024;
 
+/// `CLONE_INTO_CGROUP`, which does not fit into the type that libc gives it.
+const INTO_GROUP: u64 = 1 << 33;
+
 /// A started process: how to wait for it and by what number the host knows it.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -33,6 +36,10 @@ pub(crate) fn launch(program: &mut Program, namespaces: u64) -> io::Result<Start
     arguments.exit_signal = libc::SIGCHLD as u64;
     arguments.stack = stack.base() as u64;
     arguments.stack_size = STACK as u64;
+    if let Some(group) = program.group {
+        arguments.flags |= INTO_GROUP;
+        arguments.cgroup = group as u64;
+    }
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
     let data = ptr::from_mut(program).cast::<u8>();

@@ -10,6 +10,9 @@ const PROGRAMS: [&[u8]; 4] = [
     include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf")),
 ];
 
+/// Refuses to take space that is not written.
+const PREALLOCATION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preallocation.bpf"));
+
 /// Which calls are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Calls {
@@ -21,16 +24,19 @@ pub(crate) enum Calls {
 
 /// Installs the programs on this process. Needs no_new_privs.
 pub(crate) fn install(calls: Calls) -> Result<()> {
-    const SET_MODE_FILTER: i32 = 1;
     let count = if calls == Calls::Restricted { PROGRAMS.len() } else { 1 };
-    for program in PROGRAMS.iter().take(count) {
-        let instructions =
-            libc::sock_fprog { len: (program.len() / 8) as u16, filter: program.as_ptr().cast_mut().cast() };
-        // SAFETY: the kernel copies `len` instructions of eight bytes each and does not need them aligned.
-        let installed = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0, &raw const instructions) };
-        if installed < 0 {
-            return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
-        }
-    }
-    Ok(())
+    PROGRAMS.iter().take(count).try_for_each(|program| add(program))
+}
+
+/// Installs what a sandbox with a limit on disk has besides.
+pub(crate) fn refuse_preallocation() -> Result<()> {
+    add(PREALLOCATION)
+}
+
+fn add(program: &[u8]) -> Result<()> {
+    const SET_MODE_FILTER: i32 = 1;
+    let instructions = libc::sock_fprog { len: (program.len() / 8) as u16, filter: program.as_ptr().cast_mut().cast() };
+    // SAFETY: the kernel copies `len` instructions of eight bytes each and does not need them aligned.
+    let installed = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0, &raw const instructions) };
+    if installed < 0 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(()) }
 }

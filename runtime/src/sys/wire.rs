@@ -14,6 +14,9 @@ pub(crate) const FIRST_RESERVED: i32 = 5;
 /// Among the sweeper's arguments: the names that follow are in the next directory. No name is a slash.
 pub(crate) const NEXT_DIRECTORY: &core::ffi::CStr = c"/";
 
+/// Among the sweeper's arguments: the names that follow are control groups in the next directory.
+pub(crate) const NEXT_GROUPS: &core::ffi::CStr = c"//";
+
 /// Names inside the tree of masks.
 pub(crate) const MASK_FILE: &core::ffi::CStr = c"file";
 /// See [`MASK_FILE`].

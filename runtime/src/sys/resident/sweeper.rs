@@ -1,9 +1,10 @@
 //! The sweeper: waits beside the sandbox until its owner and its pid 1 are gone, then removes what reserved protected
-//! names. It outlives an owner that was killed. Its arguments are the names, each group after a mark for its directory.
+//! names, and the control groups. It outlives an owner that was killed. Its arguments are the names, after a mark for their
+//! directory.
 
 use crate::{
     syscall::{self, Arguments},
-    wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, SECOND},
+    wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, NEXT_GROUPS, SECOND},
 };
 
 pub(crate) fn sweep(arguments: &Arguments) -> ! {
@@ -12,9 +13,15 @@ pub(crate) fn sweep(arguments: &Arguments) -> ! {
     syscall::wait_readable([CONTROL]);
     // Removing a reservation also lifts the mount on it, so nobody may be left inside.
     syscall::wait_readable([SECOND]);
-    let (mut directory, mut alone) = (FIRST_RESERVED - 1, false);
+    let (mut directory, mut alone, mut groups) = (FIRST_RESERVED - 1, false, false);
     for argument in (1..arguments.len()).filter_map(|index| arguments.get(index)) {
-        if argument == NEXT_DIRECTORY.to_bytes() {
+        if argument == NEXT_GROUPS.to_bytes() {
+            unlock(directory);
+            directory += 1;
+            groups = true;
+        } else if groups {
+            syscall::remove_group(directory, argument.as_ptr());
+        } else if argument == NEXT_DIRECTORY.to_bytes() {
             unlock(directory);
             directory += 1;
             alone = syscall::lock_alone(directory);

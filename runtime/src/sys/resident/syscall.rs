@@ -411,6 +411,23 @@ pub(crate) fn lock_alone(fd: i32) -> bool {
     call(number::FLOCK, [fd as usize, 2 | 4, 0, 0, 0, 0]).is_ok()
 }
 
+/// Removes a control group. Its last process is counted out a moment after it has ended.
+pub(crate) fn remove_group(directory: i32, name: *const u8) {
+    const REMOVE_DIRECTORY: usize = 0x200;
+    const BUSY: i32 = 16;
+    for _ in 0..2000 {
+        if call(number::UNLINKAT, [directory as usize, name as usize, REMOVE_DIRECTORY, 0, 0, 0]) != Err(BUSY) {
+            break;
+        }
+        wait_millisecond();
+    }
+}
+
+fn wait_millisecond() {
+    let time = [0usize, 1_000_000];
+    if call(number::PPOLL, [0, 0, time.as_ptr() as usize, 0, 8, 0]).is_err() {}
+}
+
 pub(crate) fn remove(directory: i32, name: *const u8) {
     // Gone meanwhile: somebody's choice, not ours to undo.
     if call(number::UNLINKAT, [directory as usize, name as usize, 0, 0, 0, 0]).is_err() {}

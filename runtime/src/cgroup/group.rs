@@ -1,0 +1,216 @@
+//! One control group: its directory, its bounds, its counters, its end.
+
+use super::{Controller, Place, Version};
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Distinguishes the groups of one process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// How long the kernel may take to count out the last process of a sandbox that has ended.
+const LAST_LEAVES: Duration = Duration::from_secs(2);
+
+/// Microseconds in which a processor's share is measured out.
+const PERIOD: u64 = 100_000;
+
+/// A group of our own, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Group {
+    parent: PathBuf,
+    name: String,
+    directory: File,
+    version: Version,
+    held: Vec<Controller>,
+}
+
+impl Group {
+    pub(crate) fn make(parent: &Path, version: Version) -> io::Result<Self> {
+        let name = loop {
+            let name = format!("holdpoint-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            match fs::create_dir(parent.join(&name)) {
+                Ok(()) => break name,
+                // Of a process that had our number in another pid namespace.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let open = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(parent.join(&name));
+        let directory = open.inspect_err(|_| remove(&parent.join(&name)))?;
+        Ok(Self { parent: parent.to_owned(), name, directory, version, held: Vec::new() })
+    }
+
+    /// Bounds what the group may use.
+    pub(crate) fn bound(&mut self, controller: Controller, bound: u64) -> io::Result<()> {
+        match (self.version, controller) {
+            (Version::Two, Controller::Memory) => {
+                self.write("memory.max", bound)?;
+                // Swap would be more memory; a kernel without swap has no such file.
+                self.write_where_there("memory.swap.max", 0)?;
+            }
+            (Version::One, Controller::Memory) => {
+                self.write("memory.limit_in_bytes", bound)?;
+                self.write_where_there("memory.memsw.limit_in_bytes", bound)?;
+            }
+            (_, Controller::Pids) => self.write("pids.max", bound)?,
+            (Version::Two, Controller::Cpu) => self.write("cpu.max", format!("{} {PERIOD}", bound * PERIOD / 1000))?,
+            (Version::One, Controller::Cpu) => {
+                self.write("cpu.cfs_period_us", PERIOD)?;
+                self.write("cpu.cfs_quota_us", bound * PERIOD / 1000)?;
+            }
+        }
+        self.held.push(controller);
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.parent.join(&self.name)
+    }
+
+    fn write(&self, file: &str, value: impl ToString) -> io::Result<()> {
+        fs::write(self.path().join(file), value.to_string())
+    }
+
+    fn write_where_there(&self, file: &str, value: u64) -> io::Result<()> {
+        match self.write(file, value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place { directory: self.parent.clone(), name: self.name.clone() }
+    }
+
+    pub(crate) fn is_below(&self, parent: &Path) -> bool {
+        self.parent == parent
+    }
+
+    pub(crate) fn holds(&self, controller: Controller) -> bool {
+        self.held.contains(&controller)
+    }
+
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Where a process writes `0` to enter.
+    pub(crate) fn door(&self) -> Option<CString> {
+        CString::new(self.path().join("cgroup.procs").as_os_str().as_bytes()).ok()
+    }
+
+    pub(crate) fn killed_for_memory(&self) -> u64 {
+        let file = match self.version {
+            Version::One => "memory.oom_control",
+            Version::Two => "memory.events",
+        };
+        self.counter(file, "oom_kill")
+    }
+
+    pub(crate) fn refused_processes(&self) -> u64 {
+        self.counter("pids.events", "max")
+    }
+
+    fn counter(&self, file: &str, name: &str) -> u64 {
+        let text = fs::read_to_string(self.path().join(file)).unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or(0)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        remove(&self.path());
+    }
+}
+
+/// Removes a group that the last process is leaving: that it has ended is known a moment before it is counted out.
+fn remove(path: &Path) {
+    let until = Instant::now() + LAST_LEAVES;
+    while let Err(error) = fs::remove_dir(path) {
+        if error.raw_os_error() != Some(libc::EBUSY) || Instant::now() >= until {
+            break;
+        }
+        thread::yield_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cgroup::Hierarchies,
+        program::{Arguments, Descriptor, Program, Step},
+        sys::launch,
+    };
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use std::os::fd::AsRawFd;
+
+    /// Where a test can make a group of version 2 and start processes in it, controllers or not: as root wherever it is
+    /// mounted, otherwise where it is delegated.
+    fn parent() -> Option<PathBuf> {
+        let (_, own) = Hierarchies::read().own_unified()?;
+        let usable = |group: &&Path| fs::OpenOptions::new().write(true).open(group.join("cgroup.procs")).is_ok();
+        own.ancestors().take_while(usable).last().map(Path::to_owned)
+    }
+
+    #[test]
+    fn a_process_begins_in_its_group_and_the_group_goes_after_it() {
+        let Some(parent) = parent() else { return };
+        let group = Group::make(&parent, Version::Two).unwrap();
+        let path = group.path();
+        let cat = File::open("/usr/bin/sleep").unwrap();
+        let arguments = Arguments::new(vec![c"sleep".into(), c"100".into()]);
+        let execute = Step::Execute { program: Descriptor::Known(cat.as_raw_fd()), arguments };
+        let mut program = Program::new(vec![execute], Vec::new());
+        program.group = Some(group.directory().as_raw_fd());
+        let started = launch::launch(&mut program, 0).unwrap();
+        let inside = fs::read_to_string(path.join("cgroup.procs")).unwrap();
+        assert_eq!(inside.trim(), started.pid.to_string());
+        fs::write(path.join("cgroup.kill"), "1").unwrap();
+        waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED).unwrap();
+        drop(group);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn bounds_stand_where_the_kernel_counts() {
+        let bounds = [(Controller::Memory, 64 << 20), (Controller::Pids, 99), (Controller::Cpu, 1500)];
+        let groups = super::super::Groups::make(&bounds);
+        let read = |group: &Group, file: &str| fs::read_to_string(group.path().join(file)).unwrap().trim().to_owned();
+        for group in &groups.0 {
+            for controller in &group.held {
+                let (file, text) = match (group.version, controller) {
+                    (Version::One, Controller::Memory) => ("memory.limit_in_bytes", "67108864"),
+                    (Version::Two, Controller::Memory) => ("memory.max", "67108864"),
+                    (_, Controller::Pids) => ("pids.max", "99"),
+                    (Version::One, Controller::Cpu) => ("cpu.cfs_quota_us", "150000"),
+                    (Version::Two, Controller::Cpu) => ("cpu.max", "150000 100000"),
+                };
+                assert_eq!(read(group, file), text);
+            }
+        }
+        let paths: Vec<PathBuf> = groups.0.iter().map(Group::path).collect();
+        drop(groups);
+        assert!(!paths.iter().any(|path| path.exists()));
+    }
+}

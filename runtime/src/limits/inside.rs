@@ -1,0 +1,62 @@
+//! The processes of a sandbox, seen from the host.
+
+use super::hit::{Hits, Limit};
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        socket::{Shutdown, shutdown},
+    },
+    unistd::Pid,
+};
+use std::{
+    fs,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
+};
+
+/// How everything inside is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Without its pid 1 the kernel lets nothing live (pid_namespaces(7)).
+    Kernel,
+    /// Without a namespace its supervisor ends it, when nobody holds its socket any more.
+    Supervisor,
+}
+
+/// A sandbox to be watched. Whoever holds one must be gone before pid 1 is reaped: until then its number is its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Inside {
+    /// Pid 1, by its number on the host.
+    pub(crate) first: i32,
+    pub(crate) hits: Arc<Hits>,
+    pub(crate) control: Arc<OwnedFd>,
+    pub(crate) end: End,
+}
+
+impl Inside {
+    /// Everything below pid 1; orphans inside become its children, so nothing escapes this walk (proc_pid_task(5)).
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let (mut found, mut open) = (Vec::new(), vec![self.first]);
+        while let Some(pid) = open.pop() {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            for task in tasks.flatten() {
+                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                let children: Vec<i32> = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+                found.extend(&children);
+                open.extend(children);
+            }
+        }
+        found
+    }
+
+    /// Ends everything inside.
+    pub(crate) fn end(&self, limit: Limit) {
+        self.hits.ended(limit);
+        if shutdown(self.control.as_raw_fd(), Shutdown::Both).is_err() {
+            // It has ended already.
+        }
+        if self.end == End::Kernel && kill(Pid::from_raw(self.first), Signal::SIGKILL).is_err() {
+            // It has ended already.
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! Programs that use too much: each does its harm without a limit, and is held by one. The amounts are small, so that a limit
+//! that does not hold harms nobody.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
+
+use std::{
+    env, fs,
+    io::Read,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process,
+    time::{Duration, Instant},
+};
+
+use holdpoint_runtime::{Access, Error, Limit, Limits, Output, Protection, Sandbox, Stdio};
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+
+/// A workspace on a disk: `/tmp` may be memory.
+fn workspace() -> TempDir {
+    tempfile::tempdir_in("/var/tmp").unwrap()
+}
+
+fn start(workspace: &Path, limits: &Limits) -> Sandbox {
+    Sandbox::builder().system().workspace(workspace, Access::ReadWrite).limits(limits.clone()).start().unwrap()
+}
+
+fn python(sandbox: &Sandbox, script: &str) -> Output {
+    sandbox.command("python3").args(["-c", script]).output().unwrap()
+}
+
+/// The limits that were reached.
+fn reached(sandbox: &Sandbox) -> Vec<Limit> {
+    sandbox.limits_reached().into_keys().collect()
+}
+
+/// A program that prints `done` when it got everything: it does without a limit, and with it neither does nor stays unnoticed.
+#[track_caller]
+fn is_held(script: &str, limits: &Limits, by: Limit) {
+    let place = workspace();
+    let output = python(&start(place.path(), &Limits::default()), script);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(text.ends_with("done\n"), "it fails without a limit, so it proves nothing: {text}");
+    let place = workspace();
+    let sandbox = start(place.path(), limits);
+    let output = python(&sandbox, script);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains("done"), "it got everything: {:?}", sandbox.enforced());
+    assert_eq!(reached(&sandbox), [by], "{:?} {:?}", output, sandbox.enforced());
+}
+
+fn memory() -> Limits {
+    Limits { memory: Some(96 * MIB), ..Limits::default() }
+}
+
+#[test]
+fn memory_of_one_process() {
+    is_held("x = b'x' * (192 << 20); print('done')", &memory(), Limit::Memory);
+}
+
+#[test]
+fn memory_of_many_processes() {
+    let script = "
+import os, time
+r, w = os.pipe()
+for _ in range(24):
+    if os.fork() == 0:
+        os.closerange(1, 3); x = b'x' * (8 << 20); os.write(w, b'.'); time.sleep(60); os._exit(0)
+os.close(w)
+got = 0
+while got < 24: got += len(os.read(r, 24)) or 100
+if os.waitpid(-1, os.WNOHANG) == (0, 0): print('done')
+";
+    is_held(script, &memory(), Limit::Memory);
+}
+
+#[test]
+fn memory_that_is_shared() {
+    let script = "
+import mmap
+m = mmap.mmap(-1, 192 << 20)
+for at in range(0, 192 << 20, 1 << 20): m[at:at + (1 << 20)] = b'x' * (1 << 20)
+print('done')
+";
+    is_held(script, &memory(), Limit::Memory);
+}
+
+#[test]
+fn memory_without_a_name_or_a_mapping() {
+    let script = "
+import os
+fd = os.memfd_create('x')
+for _ in range(192): os.write(fd, b'x' * (1 << 20))
+print('done')
+";
+    is_held(script, &memory(), Limit::Memory);
+}
+
+#[test]
+fn files_in_memory() {
+    for place in ["/tmp", "/dev/shm", "/var/tmp"] {
+        let script = format!(
+            "
+with open('{place}/x', 'wb', 0) as f:
+    for _ in range(192): f.write(b'x' * (1 << 20))
+print('done')
+"
+        );
+        is_held(&script, &memory(), Limit::Memory);
+    }
+}
+
+/// The page cache belongs to nobody: programs that read and write much are not hogs.
+#[test]
+fn files_on_disk_are_not_memory() {
+    let place = workspace();
+    let sandbox = start(place.path(), &memory());
+    let script = "
+for turn in range(2):
+    with open('x', 'wb', 0) as f:
+        for _ in range(192): f.write(b'x' * (1 << 20))
+    with open('x', 'rb', 0) as f:
+        while f.read(1 << 20): pass
+print('done')
+";
+    assert_eq!(python(&sandbox, script).stdout, b"done\n");
+    assert_eq!(reached(&sandbox), []);
+}
+
+#[test]
+fn processes_and_threads() {
+    let bomb = "
+import os, time
+made = 0
+try:
+    while made < 900:
+        if os.fork() == 0: os.closerange(1, 3); time.sleep(60); os._exit(0)
+        made += 1
+except OSError: pass
+print(made >= 900)
+";
+    let threads = "
+import threading, time
+made = 0
+try:
+    while made < 900:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        made += 1
+except RuntimeError: pass
+print(made >= 900, flush=True)
+";
+    for script in [bomb, threads] {
+        for (pids, all) in [(None, "True\n"), (Some(320), "False\n")] {
+            let place = workspace();
+            let sandbox = start(place.path(), &Limits { pids, ..Limits::default() });
+            assert_eq!(String::from_utf8(python(&sandbox, script).stdout).unwrap(), all, "{:?}", sandbox.enforced());
+        }
+    }
+}
+
+#[test]
+fn fewer_processes_than_a_namespace_can_count() {
+    let place = workspace();
+    let limits = Limits { pids: Some(20), ..Limits::default() };
+    let sandbox = start(place.path(), &limits);
+    let script = "
+import os, time
+made = 0
+try:
+    while made < 100:
+        if os.fork() == 0: os.closerange(1, 3); time.sleep(60); os._exit(0)
+        made += 1
+except OSError: pass
+print(made)
+";
+    let made: u64 = String::from_utf8(python(&sandbox, script).stdout).unwrap().trim().parse().unwrap();
+    let said = sandbox.enforced().protections.iter().find(|line| line.protection == Protection::ProcessLimit).unwrap();
+    if said.detail.starts_with("20 ") {
+        assert!(made < 20, "{made}");
+    }
+    if said.detail.contains("control group") {
+        assert_eq!(reached(&sandbox), [Limit::Pids]);
+    }
+}
+
+fn disk() -> Limits {
+    Limits { disk: Some(64 * MIB), ..Limits::default() }
+}
+
+#[test]
+fn disk_that_is_written() {
+    let many = "
+import os
+for i in range(48):
+    with open(f'x{i}', 'wb', 0) as f:
+        for _ in range(8): f.write(b'x' * (1 << 20))
+print('done')
+";
+    is_held(many, &disk(), Limit::Disk);
+}
+
+#[test]
+fn disk_that_is_taken_without_writing() {
+    // glibc writes where the kernel has no fallocate(2).
+    let allocated = "
+import os
+for i in range(8):
+    fd = os.open(f'x{i}', os.O_CREAT | os.O_RDWR)
+    os.posix_fallocate(fd, 0, 48 << 20)
+print('done')
+";
+    is_held(allocated, &disk(), Limit::Disk);
+    let mapped = "
+import mmap, os
+for i in range(8):
+    fd = os.open(f'x{i}', os.O_CREAT | os.O_RDWR)
+    os.ftruncate(fd, 48 << 20)
+    m = mmap.mmap(fd, 48 << 20)
+    for at in range(0, 48 << 20, 4096): m[at] = 1
+print('done')
+";
+    is_held(mapped, &disk(), Limit::Disk);
+}
+
+#[test]
+fn disk_that_nobody_can_find() {
+    let unlinked = "
+import os
+held = []
+for i in range(8):
+    fd = os.open('x', os.O_CREAT | os.O_RDWR); os.unlink('x'); held.append(fd)
+    for _ in range(48): os.write(fd, b'x' * (1 << 20))
+print('done')
+";
+    is_held(unlinked, &disk(), Limit::Disk);
+    let on_its_way = "
+import os, socket, array
+a, b = socket.socketpair()
+for i in range(8):
+    fd = os.open('x', os.O_CREAT | os.O_RDWR); os.unlink('x')
+    socket.send_fds(a, [b'x'], [fd])
+    for _ in range(48): os.write(fd, b'x' * (1 << 20))
+    os.close(fd)
+print('done')
+";
+    is_held(on_its_way, &disk(), Limit::Disk);
+    let closed = "
+import os
+for i in range(8):
+    os.mkdir(f'd{i}')
+    with open(f'd{i}/x', 'wb', 0) as f:
+        os.chmod(f'd{i}', 0)
+        for _ in range(48): f.write(b'x' * (1 << 20))
+print('done')
+";
+    is_held(closed, &disk(), Limit::Disk);
+}
+
+#[test]
+fn one_file_is_no_larger_than_the_disk() {
+    let place = workspace();
+    let sandbox = start(place.path(), &disk());
+    let status = sandbox.command("sh").args(["-c", "exec truncate -s 65M x"]).status().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGXFSZ));
+    assert_eq!(
+        start(place.path(), &Limits::default()).command("truncate").args(["-s", "65M", "x"]).status().unwrap().code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn the_calls_that_take_disk_at_once_are_refused() {
+    // FS_IOC_RESVSP64 with a struct space_resv of one megabyte.
+    let script = "
+import ctypes, fcntl, os, struct
+fd = os.open('x', os.O_CREAT | os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+print([ctypes.get_errno() if libc.fallocate(fd, mode, 0, 1 << 20) else 0 for mode in (0, 1, 3)])
+try: fcntl.ioctl(fd, 0x4030582a, struct.pack('hhqqiI4i', 0, 0, 0, 1 << 20, 0, 0, 0, 0, 0, 0)); print('reserved')
+except OSError as error: print(error.errno)
+";
+    let place = workspace();
+    let output = |limits: &Limits| String::from_utf8(python(&start(place.path(), limits), script).stdout).unwrap();
+    assert_eq!(output(&Limits::default()), "[0, 0, 0]\nreserved\n");
+    assert_eq!(output(&disk()), "[95, 95, 0]\n95\n");
+}
+
+/// What others write to the same disk is not the sandbox's, nor is what was there before.
+#[test]
+fn the_disk_of_others_does_not_count() {
+    let place = workspace();
+    fs::write(place.path().join("before"), vec![1; 100 << 20]).unwrap();
+    let sandbox = start(place.path(), &disk());
+    let elsewhere = workspace();
+    let mut child = sandbox.command("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    fs::write(elsewhere.path().join("x"), vec![1; 200 << 20]).unwrap();
+    let output = python(&sandbox, "open('x', 'wb').write(b'x' * (40 << 20)); print('done')");
+    assert_eq!(output.stdout, b"done\n");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(reached(&sandbox), []);
+}
+
+#[test]
+fn files() {
+    let script = "
+import os
+os.mkdir('many')
+for i in range(20000): os.close(os.open(f'many/{i}', os.O_CREAT | os.O_WRONLY))
+print('done')
+";
+    is_held(script, &Limits { files: Some(4000), ..Limits::default() }, Limit::Files);
+}
+
+#[test]
+fn private_files() {
+    let script = "
+import os, sys
+made = 0
+try:
+    for i in range(20000): os.close(os.open(sys.argv[1] + f'/{i}', os.O_CREAT | os.O_WRONLY)); made += 1
+except OSError as error: pass
+print(made)
+";
+    for (limits, held) in [(Limits::default(), false), (Limits { files: Some(4000), ..Limits::default() }, true)] {
+        let place = workspace();
+        let sandbox = start(place.path(), &limits);
+        for directory in ["/tmp", "/var/tmp", "/dev/shm"] {
+            let output = sandbox.command("python3").args(["-c", script, directory]).output().unwrap();
+            let made: u64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+            assert_eq!(made < 4000, held, "{directory}: {made}");
+        }
+        assert_eq!(reached(&sandbox), []);
+    }
+}
+
+fn output_limit() -> Limits {
+    Limits { output: Some(MIB), ..Limits::default() }
+}
+
+#[test]
+fn output() {
+    let flood = "head -c 16777216 /dev/zero; head -c 16777216 /dev/zero >&2";
+    let place = workspace();
+    let all = start(place.path(), &Limits::default()).command("sh").args(["-c", flood]).output().unwrap();
+    assert_eq!(all.stdout.len() + all.stderr.len(), 32 << 20);
+    let sandbox = start(place.path(), &output_limit());
+    for flood in [flood, "yes", "yes >&2", "yes & yes >&2"] {
+        let output = sandbox.command("sh").args(["-c", flood]).output().unwrap();
+        assert!(!output.status.success(), "{flood}");
+        assert_eq!(output.stdout.len() + output.stderr.len(), 1 << 20, "{flood}");
+    }
+    assert_eq!(reached(&sandbox), [Limit::Output]);
+}
+
+#[test]
+fn output_into_a_file_of_the_caller() {
+    let place = workspace();
+    let sandbox = start(place.path(), &output_limit());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = sandbox.command("yes");
+    assert_eq!(command.stdout(file.reopen().unwrap()).status().unwrap().signal(), Some(libc::SIGKILL));
+    assert_eq!(file.as_file().metadata().unwrap().len(), MIB);
+    // A command that stays below has written everything when it has ended.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = sandbox.command("sh");
+    command.args(["-c", "head -c 1000000 /dev/zero; echo end"]).stdout(file.reopen().unwrap()).stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+    assert!(fs::read(file.path()).unwrap().ends_with(b"end\n"));
+}
+
+#[test]
+fn output_is_passed_on_as_it_comes() {
+    let place = workspace();
+    let sandbox = start(place.path(), &output_limit());
+    let mut command = sandbox.command("sh");
+    command.args(["-c", "echo first; read line; echo $line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut first = [0; 6];
+    stdout.read_exact(&mut first).unwrap();
+    std::io::Write::write_all(&mut stdin, b"second\n").unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!((&first, rest.as_str()), (b"first\n", "second\n"));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn time_of_a_command() {
+    let place = workspace();
+    let limits = Limits { wall_time: Some(Duration::from_millis(200)), ..Limits::default() };
+    let sandbox = start(place.path(), &limits);
+    assert!(sandbox.command("true").status().unwrap().success());
+    assert_eq!(reached(&sandbox), []);
+    let script = "trap '' HUP INT TERM; while :; do sleep 0.01; done";
+    assert_eq!(sandbox.command("sh").args(["-c", script]).status().unwrap().signal(), Some(libc::SIGKILL));
+    assert_eq!(reached(&sandbox), [Limit::WallTime]);
+    assert!(sandbox.command("true").status().unwrap().success(), "each command has its own time");
+}
+
+#[test]
+fn time_of_a_processor() {
+    let place = workspace();
+    let limits = Limits { cpu_time: Some(Duration::from_secs(1)), ..Limits::default() };
+    let sandbox = start(place.path(), &limits);
+    let spin = |prefix: &str| {
+        let script = format!("{prefix} while :; do :; done");
+        sandbox.command("sh").args(["-c", &script]).status().unwrap().signal()
+    };
+    assert_eq!(spin(""), Some(libc::SIGXCPU));
+    assert_eq!(spin("trap '' XCPU;"), Some(libc::SIGKILL));
+}
+
+#[test]
+fn open_files() {
+    let script = "
+import os
+held = []
+try:
+    while len(held) < 900: held.append(os.dup(0))
+except OSError as error: pass
+print(len(held) >= 900)
+";
+    for (open_files, all) in [(None, "True\n"), (Some(64), "False\n")] {
+        let place = workspace();
+        let sandbox = start(place.path(), &Limits { open_files, ..Limits::default() });
+        assert_eq!(String::from_utf8(python(&sandbox, script).stdout).unwrap(), all);
+    }
+}
+
+#[test]
+fn processors_are_shared_by_a_control_group_or_not_at_all() {
+    let place = workspace();
+    let limits = Limits { milli_cpus: Some(500), ..Limits::default() };
+    let mut builder = Sandbox::builder();
+    builder.system().workspace(place.path(), Access::ReadWrite).limits(limits);
+    match builder.start() {
+        Ok(sandbox) => {
+            let group = groups_of(process::id()).into_iter().find(|group| {
+                let is = |file: &str, text: &str| {
+                    fs::read_to_string(group.join(file)).is_ok_and(|found| found.trim() == text)
+                };
+                is("cpu.max", "50000 100000") || is("cpu.cfs_quota_us", "50000")
+            });
+            let group = group.expect("a group has the share");
+            let members = fs::read_to_string(group.join("cgroup.procs")).unwrap();
+            assert!(!members.is_empty(), "pid 1 is in it");
+            // Nothing inside sees where it is, or a file system of groups.
+            let seen = sandbox.command("sh").args(["-c", "cat /proc/self/cgroup; ls -d /sys/fs"]).output().unwrap();
+            let text = String::from_utf8(seen.stdout).unwrap();
+            assert!(!text.contains("holdpoint") && !text.contains("/sys"), "{text}");
+            drop(sandbox);
+            assert!(!group.exists());
+        }
+        Err(Error::Unsupported { protection: Protection::CpuLimit, .. }) => {
+            let sandbox = builder.allow_missing(Protection::CpuLimit).start().unwrap();
+            let line = |line: &&holdpoint_runtime::Applied| line.protection == Protection::CpuLimit;
+            assert!(!sandbox.enforced().protections.iter().find(line).unwrap().holds);
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// Runs in a process of its own: see the next test.
+#[test]
+fn owner() {
+    let Some(workspace) = env::var_os("OWNED_WORKSPACE") else { return };
+    let limits = Limits { memory: Some(256 * MIB), pids: Some(100), disk: Some(MIB), ..Limits::default() };
+    let sandbox = start(Path::new(&workspace), &limits);
+    let script = "touch ready; while [ ! -e enough ]; do sleep 0.01; done";
+    sandbox.command("sh").args(["-c", script]).status().unwrap();
+}
+
+#[test]
+fn an_owner_leaves_no_group_behind_however_it_ends() {
+    for killed in [true, false] {
+        let place = workspace();
+        let mut owner = process::Command::new(env::current_exe().unwrap())
+            .args(["--exact", "owner", "--test-threads=1"])
+            .env("OWNED_WORKSPACE", place.path())
+            .stdout(process::Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for(|| place.path().join("ready").exists());
+        if killed {
+            owner.kill().unwrap();
+        } else {
+            fs::write(place.path().join("enough"), "").unwrap();
+        }
+        owner.wait().unwrap();
+        wait_for(|| groups_of(owner.id()).is_empty());
+        wait_for(|| {
+            fs::read_dir(place.path())
+                .unwrap()
+                .all(|entry| !entry.unwrap().file_name().as_encoded_bytes().starts_with(b"."))
+        });
+    }
+}
+
+/// The control groups that sandboxes of a process have made.
+fn groups_of(owner: u32) -> Vec<PathBuf> {
+    let prefix = format!("holdpoint-{owner}-");
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
