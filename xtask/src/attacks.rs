@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// Build as a user would install it.
     #[arg(long)]
     release: bool,
+    /// This `holdpoint` instead of one that is built here.
+    #[arg(long, value_name = "FILE", conflicts_with = "release")]
+    binary: Option<PathBuf>,
     /// The classes to run.
     #[arg(long, default_value = "control,fs-read,fs-write,net,proc,ipc", value_name = "LIST")]
     class: String,
@@ -62,7 +65,11 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
     let users = if options.both { vec![None, Some(USER.to_owned())] } else { vec![options.user.clone()] };
     let place = tempfile::Builder::new().prefix("holdpoint-attacks-").tempdir_in("/var/tmp")?;
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755))?;
-    let adapter = adapter(place.path(), &tree::holdpoint(Build::from_flag(options.release))?)?;
+    let binary = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => tree::holdpoint(Build::from_flag(options.release))?,
+    };
+    let adapter = adapter(place.path(), &binary)?;
     let mut sum = Tally::default();
     for user in users {
         let name = user.clone().unwrap_or_else(|| "the caller".to_owned());

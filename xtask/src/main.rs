@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod e2e;
+mod kernels;
 mod ordinary;
 mod process;
 mod replay;
@@ -46,6 +47,11 @@ enum Task {
     Codegen(codegen::Options),
     /// Run an attack corpus against `holdpoint run`.
     Attacks(attacks::Options),
+    /// Boot Debian's kernels in virtual machines and run tests and attacks on each.
+    Kernels(kernels::Options),
+    /// What `kernels` runs inside a machine.
+    #[command(hide = true)]
+    KernelsGuest(kernels::GuestOptions),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +64,8 @@ fn main() -> ExitCode {
         Task::E2e(options) => e2e::main(&options),
         Task::Codegen(options) => codegen::main(&options),
         Task::Attacks(options) => attacks::main(&options),
+        Task::Kernels(options) => kernels::main(&options),
+        Task::KernelsGuest(options) => kernels::guest(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::User;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -21,9 +22,12 @@ pub(crate) const USER: &str = "nobody";
 const PACKAGES: [&str; 2] = ["holdpoint-runtime", "holdpoint"];
 
 /// A compiled set of tests.
-struct Binary {
-    file: PathBuf,
-    package: PathBuf,
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Binary {
+    /// The program.
+    pub(crate) file: PathBuf,
+    /// The directory of the package it tests.
+    pub(crate) package: PathBuf,
 }
 
 /// The user, and a place of its own.
@@ -77,7 +81,7 @@ impl Ordinary {
     }
 
     /// A command line that becomes the user first, with a home directory and a temporary directory of its own.
-    fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command.arg(format!("--reuid={}", self.user.uid)).arg(format!("--regid={}", self.user.gid));
         command.args(["--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--"]).arg(program);
@@ -122,7 +126,7 @@ fn reachable_root(place: &Path) -> Result<PathBuf> {
 }
 
 /// Compiles the tests of the packages and lists what was compiled.
-fn build(root: &Path) -> Result<Vec<Binary>> {
+pub(crate) fn build(root: &Path) -> Result<Vec<Binary>> {
     let mut cargo = tree::cargo();
     cargo.current_dir(root).args(["test", "--no-run", "--quiet", "--message-format", "json"]);
     for package in PACKAGES {

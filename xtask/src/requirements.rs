@@ -60,6 +60,14 @@ pub(crate) const ATTACKS: &[Requirement] = &[
     need(&["chattr"], "e2fsprogs"),
 ];
 
+/// For kernels in virtual machines.
+pub(crate) const KERNELS: &[Requirement] = &[
+    need(&["qemu-system-x86_64"], "qemu-system-x86"),
+    need(&["dpkg-deb"], "dpkg"),
+    need(&["xz"], "xz-utils"),
+    need(&["/usr/share/keyrings/debian-archive-keyring.gpg"], "debian-archive-keyring"),
+];
+
 /// For the comparison of launch times.
 pub(crate) const BENCH: &[Requirement] = &[need(&["bwrap"], "bubblewrap")];
 

@@ -1,0 +1,82 @@
+//! `cargo xtask kernels`: Debian's kernels in virtual machines, and on each of them what Holdpoint holds there.
+
+mod archive;
+mod guest;
+mod initramfs;
+mod machine;
+mod report;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::tree::Build;
+use crate::{ordinary, requirements, tree};
+use archive::Archive;
+use guest::Battery;
+pub(crate) use guest::{Options as GuestOptions, main as guest};
+use machine::Machine;
+use report::Report;
+
+/// The release series that are looked at unless others are named: before Landlock, Debian's stable releases and what follows.
+const SERIES: [&str; 4] = ["5.10", "6.1", "6.12", "newest"];
+
+/// Options of `cargo xtask kernels`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// A release, as far as it matters: `6.1`, `6.12.95`, or `newest`.
+    #[arg(long, value_name = "VERSION", default_values = SERIES)]
+    kernel: Vec<String>,
+    /// An attack corpus to run on each kernel too, as root and as an ordinary user.
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
+    /// Only what takes seconds: `doctor` and one run.
+    #[arg(long, conflicts_with_all = ["corpus", "write"])]
+    smoke: bool,
+    /// Write docs/kernels.md.
+    #[arg(long)]
+    write: bool,
+}
+
+/// Boots the kernels one after the other; false when one of them held less than it should.
+pub(crate) fn main(options: &Options) -> Result<bool> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!("the kernels are those of Debian for amd64, and this machine is {}", std::env::consts::ARCH);
+    }
+    requirements::ensure(requirements::KERNELS)?;
+    if options.corpus.is_some() {
+        requirements::ensure(requirements::ATTACKS)?;
+    }
+    let battery = battery(options)?;
+    let place = tree::target()?.join("kernels");
+    fs::create_dir_all(&place)?;
+    let archive = Archive::open(&place)?;
+    let busybox = archive.busybox()?;
+    let mut machine = Machine::here();
+    println!("{}", machine.how());
+    let mut report = Report::default();
+    for wanted in &options.kernel {
+        let Some(kernel) = archive.kernel(wanted)? else {
+            println!("{wanted}: no such kernel in the archive, skipped");
+            continue;
+        };
+        println!("{}: booting", kernel.release);
+        let row = machine.run(&place, &kernel, &busybox, &battery).with_context(|| kernel.release.clone())?;
+        println!("{row}");
+        report.push(row);
+    }
+    println!("\n{}", report.table());
+    if options.write {
+        report.write(&tree::root().join("docs/kernels.md"))?;
+    }
+    Ok(report.good())
+}
+
+/// What is to be run inside, built here: the machines share this host's files.
+fn battery(options: &Options) -> Result<Battery> {
+    let holdpoint = tree::holdpoint(Build::Static)?;
+    let tests = if options.smoke { Vec::new() } else { ordinary::build(&tree::root())? };
+    let corpus = options.corpus.as_ref().map(|corpus| corpus.canonicalize()).transpose().context("the corpus")?;
+    Ok(Battery { holdpoint, tests, corpus })
+}
