@@ -8,6 +8,7 @@ use crate::{
     probe,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
     sys::{
+        self,
         call::Identity,
         seccomp::Calls,
         wire::{CONTROL, MASK_DIRECTORY, MASK_FILE, SECOND},
@@ -118,11 +119,10 @@ impl Compiler {
         Ok(())
     }
 
-    /// The new root: a file system of its own in which everything else is mounted, and the tree of masks beside it.
+    /// The new root: a file system of its own in which everything else is mounted.
     fn root(&mut self, plan: &Plan) -> Result<()> {
         self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "4m".into())], NOSUID | NODEV, ROOT);
         self.step(Step::OverRoot(ROOT));
-        self.steps.extend(masks());
         for directory in ["/tmp", "/proc", "/dev", "/run", "/home", "/var", "/var/tmp"] {
             self.directory(Path::new(directory))?;
         }
@@ -131,7 +131,9 @@ impl Compiler {
     }
 
     fn filesystem(&mut self, kind: &'static CStr, options: &[(&'static CStr, String)], attributes: u64, to: Slot) {
-        self.step(new_filesystem(kind, options, attributes, to));
+        let options =
+            options.iter().map(|(key, value)| (*key, CString::new(value.as_str()).unwrap_or_default())).collect();
+        self.step(Step::Filesystem { kind, options, attributes, to });
     }
 
     /// A private file system in memory.
@@ -209,6 +211,7 @@ impl Compiler {
                 text: CString::new(pids.max(limits::LEAST_PID_MAX).to_string()).unwrap_or_default(),
             });
         }
+        self.masks();
         for directory in view::PROC_READ_ONLY.into_iter().filter(|directory| Path::new("/").join(directory).is_dir()) {
             let target = text("proc directory", directory.as_ref())?;
             self.step(Step::Pin { root: ROOT, target, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
@@ -218,6 +221,17 @@ impl Compiler {
             self.step(Step::Mask { root: ROOT, masks: MASKS, name: MASK_FILE, target });
         }
         Ok(())
+    }
+
+    /// A tree with an unreadable file and an unreadable directory, copies of which cover what nobody may read.
+    fn masks(&mut self) {
+        let attributes = NOSUID | NODEV | NOEXEC;
+        self.filesystem(c"tmpfs", &[(c"mode", "0700".into()), (c"size", "64k".into())], attributes, MASKS);
+        self.step(Step::File { root: MASKS, path: MASK_FILE.into(), mode: 0 });
+        self.step(Step::Directory { root: MASKS, path: MASK_DIRECTORY.into(), mode: 0 });
+        self.step(Step::Attributes { mount: MASKS, set: RDONLY | attributes, recursive: false });
+        self.step(Step::Attach { mount: MASKS, root: ROOT, target: view::MASKS.into() });
+        self.step(Step::Open { root: Root::Slot(ROOT), path: view::MASKS.into(), to: MASKS });
     }
 
     fn mount(&mut self, plan: &Plan, mount: &Mount) -> Result<()> {
@@ -305,7 +319,7 @@ impl Compiler {
 
     /// Rules for what exists only inside; those for host files stand in the ruleset already.
     fn landlock(&mut self, plan: &Plan, ruleset: RawFd) -> Result<()> {
-        for (path, access) in landlocked::inside(plan) {
+        for (path, access) in landlocked::inside(plan, sys::landlock::abi()) {
             let path = if path == Path::new("/") { c".".into() } else { below_root(&path)? };
             self.step(Step::LandlockAllow { ruleset, root: ROOT, path, access });
         }
@@ -342,20 +356,13 @@ impl Compiler {
 /// for children only (setns(2)), so the warden is one.
 pub(crate) fn warden(resident: RawFd, first: RawFd, socket: RawFd) -> Program {
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
-    let mut steps = vec![Step::Join { first, namespaces }];
-    steps.extend(masks());
-    steps.push(Step::Spawn(Box::new(covering(Descriptor::Known(resident), socket))));
+    let steps = vec![
+        Step::Join { first, namespaces },
+        // Joining a mount namespace enters its root (setns(2)).
+        Step::Open { root: Root::Host, path: view::MASKS.into(), to: MASKS },
+        Step::Spawn(Box::new(covering(Descriptor::Known(resident), socket))),
+    ];
     Program::new(steps, Vec::new())
-}
-
-/// A detached tree with an unreadable file and an unreadable directory, to be mounted over what nobody may read.
-fn masks() -> [Step; 4] {
-    [
-        new_filesystem(c"tmpfs", &[(c"mode", "0700".into()), (c"size", "64k".into())], NOSUID | NODEV | NOEXEC, MASKS),
-        Step::File { root: MASKS, path: MASK_FILE.into(), mode: 0 },
-        Step::Directory { root: MASKS, path: MASK_DIRECTORY.into(), mode: 0 },
-        Step::Attributes { mount: MASKS, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false },
-    ]
 }
 
 /// The resource limits of a plan, by the kernel's numbers.
@@ -396,11 +403,6 @@ fn covering(resident: Descriptor, socket: RawFd) -> Program {
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"warden".into()]) },
     ];
     Program::new(steps, Vec::new())
-}
-
-fn new_filesystem(kind: &'static CStr, options: &[(&'static CStr, String)], attributes: u64, to: Slot) -> Step {
-    let options = options.iter().map(|(key, value)| (*key, CString::new(value.as_str()).unwrap_or_default())).collect();
-    Step::Filesystem { kind, options, attributes, to }
 }
 
 /// A path as the child wants it: relative to the new root.

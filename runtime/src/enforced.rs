@@ -12,7 +12,7 @@ pub enum Protection {
     Namespaces,
     /// A mount view that holds only what the plan names. It needs namespaces, and is missing where they are allowed to be.
     MountView,
-    /// The second wall on files, signals and abstract sockets (landlock(7), ABI 6 or newer).
+    /// The second wall on files (landlock(7), ABI 2 or newer), and on signals and abstract sockets (ABI 6 or newer).
     Landlock,
     /// The list of refused system calls (seccomp(2)). Never optional.
     Seccomp,

@@ -13,10 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::Sandbox;
 use crate::cgroup::Controller;
 use crate::limits;
+use crate::landlocked;
 use crate::sys;
 
-/// The Landlock ABI a sandbox asks for: scopes of signals and abstract sockets (Linux 6.12).
-const LANDLOCK: i32 = 6;
 /// The new mount API with `mount_setattr`, which the mount view is built with.
 const MOUNT_API: (u32, u32) = (5, 12);
 /// `pid_max` belongs to the pid namespace since then, and can bound its processes without a control group.
@@ -128,9 +127,9 @@ fn openat2_resolves() -> Feature {
 
 fn landlock() -> Feature {
     let abi = sys::landlock::abi();
-    let detail = if abi == 0 { "no Landlock".to_owned() } else { format!("ABI {abi}, {LANDLOCK} is needed") };
-    let advice = "use Linux 6.12 or newer with CONFIG_SECURITY_LANDLOCK and `landlock` among the lsm= of the kernel's command line";
-    feature("landlock", true, abi >= LANDLOCK, detail, advice)
+    let detail = if abi == 0 { "no Landlock".to_owned() } else { landlocked::describe(abi) };
+    let advice = "use Linux 5.19 or newer, better 6.12, with CONFIG_SECURITY_LANDLOCK and `landlock` among the lsm= of the kernel's command line";
+    feature("landlock", true, landlocked::suffices(abi), detail, advice)
 }
 
 fn seccomp() -> Feature {

@@ -4,7 +4,7 @@
 use crate::{
     enforced::Protection,
     error::{Error, Result},
-    landlocked::{HANDLED, NEEDED},
+    landlocked::{COMPLETE, HANDLED},
     plan::{Access, Mount, Plan},
     sys::{self, wire::UNCHANGED},
     view,
@@ -63,8 +63,9 @@ impl Rights {
             return Ok(None);
         }
         let abi = sys::landlock::abi();
-        if abi < NEEDED {
-            return Err(unsupported(&format!("ABI {NEEDED} is needed (Linux 6.12), found {abi}")));
+        // Here nothing else stands between two commands: what an older ABI lacks would be a gap.
+        if abi < COMPLETE {
+            return Err(unsupported(&format!("ABI {COMPLETE} is needed (Linux 6.12), found {abi}")));
         }
         let mut layer = Layer::new(root)?;
         let (reading, writing) = (AccessFs::from_read(HANDLED), AccessFs::from_write(HANDLED));

@@ -2,6 +2,7 @@
 
 use crate::plan::{Access, Masked, Mount};
 use std::{
+    ffi::CStr,
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -25,8 +26,12 @@ pub(crate) const PROC_MASKED: [&str; 8] = [
 ];
 
 /// Directories of `/proc` that nobody inside may write, whatever his uid outside.
-pub(crate) const PROC_READ_ONLY: [&str; 7] =
-    ["proc/sys", "proc/irq", "proc/bus", "proc/fs", "proc/acpi", "proc/scsi", "proc/pressure"];
+pub(crate) const PROC_READ_ONLY: [&str; 6] =
+    ["proc/sys", "proc/irq", "proc/bus", "proc/acpi", "proc/scsi", "proc/pressure"];
+
+/// The directory of `/proc` that tells about the host's file systems, covered by the tree of masks. The tree stays there
+/// because before Linux 6.15 only what is attached can be copied (open_tree(2)).
+pub(crate) const MASKS: &CStr = c"proc/fs";
 
 /// File systems in memory that every sandbox can write.
 pub(crate) const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];

@@ -12,6 +12,7 @@ mod ordinary;
 mod process;
 mod replay;
 mod requirements;
+mod syscalls;
 mod tally;
 mod test;
 mod tidy;
@@ -47,6 +48,8 @@ enum Task {
     Codegen(codegen::Options),
     /// Run an attack corpus against `holdpoint run`.
     Attacks(attacks::Options),
+    /// Run tests of system calls bare and inside, and compare.
+    Syscalls(syscalls::Options),
     /// Boot Debian's kernels in virtual machines and run tests and attacks on each.
     Kernels(kernels::Options),
     /// What `kernels` runs inside a machine.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::E2e(options) => e2e::main(&options),
         Task::Codegen(options) => codegen::main(&options),
         Task::Attacks(options) => attacks::main(&options),
+        Task::Syscalls(options) => syscalls::main(&options),
         Task::Kernels(options) => kernels::main(&options),
         Task::KernelsGuest(options) => kernels::guest(&options),
     };

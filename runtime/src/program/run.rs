@@ -57,6 +57,10 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             slots[*mount] = -1;
             attached
         }
+        Step::Open { root, path, to } => {
+            slots[*to] = call::open_place(base(*root, slots), path)?;
+            Ok(())
+        }
         Step::Pin { root, target, set, recursive } => pin(slots[*root], target, *set, *recursive),
         Step::Mask { root, masks, name, target } => mask(slots[*masks], name, slots[*root], target),
         Step::Seal { root, target, set } => seal(slots[*root], target, *set),

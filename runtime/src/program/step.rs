@@ -64,6 +64,12 @@ pub(crate) enum Step {
         root: Slot,
         target: CString,
     },
+    /// Opens a place, only to name it by the slot from here on.
+    Open {
+        root: Root,
+        path: CString,
+        to: Slot,
+    },
     /// Mounts `target` on itself with more flags: it cannot be renamed or removed from inside any more.
     Pin {
         root: Slot,
@@ -191,6 +197,7 @@ impl fmt::Display for Step {
             Self::CloneMount { source, .. } => write!(f, "take {} into the mount view", show(source)),
             Self::Attributes { .. } | Self::Seal { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
+            Self::Open { path, .. } => write!(f, "open /{}", show(path)),
             Self::Pin { target, .. } => write!(f, "pin /{}", show(target)),
             Self::Mask { target, .. } => write!(f, "mask /{}", show(target)),
             Self::Directory { path, .. } | Self::File { path, .. } | Self::Link { path, .. } => {

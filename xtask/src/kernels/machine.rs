@@ -21,7 +21,7 @@ const CONSOLE: &str = "console";
 /// What it prints first.
 const GREETING: &str = "Linux version";
 /// With KVM that greeting comes within a second or two, or never.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How this host runs machines.
 pub(crate) struct Machine {
@@ -78,14 +78,16 @@ impl Machine {
     fn command(&self, kernel: &Kernel, initramfs: &Path, results: &Path) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
         // Nested, KVM may offer this register and then refuse to set it.
-        let (accelerator, processor) = if self.accelerated { ("kvm", "host,-arch-capabilities") } else { ("tcg", "max,la57=off") };
+        let (accelerator, processor) =
+            if self.accelerated { ("kvm", "host,-arch-capabilities") } else { ("tcg", "max,la57=off") };
         qemu.args(["-accel", accelerator, "-cpu", processor, "-smp", "2", "-m", "6144"]);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         qemu.arg("-kernel").arg(kernel.tree.join(format!("boot/vmlinuz-{}", kernel.release)));
         qemu.arg("-initrd").arg(initramfs).args(["-append", "console=ttyS0 panic=-1"]);
         qemu.arg("-serial").arg(format!("file:{}", results.join(CONSOLE).display()));
         qemu.args(["-device", "virtio-rng-pci"]);
-        for (tag, path, options) in [("host", Path::new("/"), "readonly=on,multidevs=remap"), ("results", results, "")] {
+        for (tag, path, options) in [("host", Path::new("/"), "readonly=on,multidevs=remap"), ("results", results, "")]
+        {
             let mut share = format!("local,id={tag},path={},security_model=none", path.display());
             if !options.is_empty() {
                 write!(share, ",{options}").ok();

@@ -84,12 +84,8 @@ impl Report {
             let (tests, corpus) = (row.part("tests"), row.part("corpus"));
             let Findings { landlock, cgroup, .. } = &row.findings;
             let seconds = row.took.as_secs();
-            writeln!(
-                table,
-                "| {} | {landlock} | {cgroup} | {run} | {tests} | {corpus} | {seconds} |",
-                row.release
-            )
-            .ok();
+            writeln!(table, "| {} | {landlock} | {cgroup} | {run} | {tests} | {corpus} | {seconds} |", row.release)
+                .ok();
         }
         table
     }
