@@ -37,10 +37,10 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         Some(binary) => binary.clone(),
         None => tree::holdpoint(Build::Dev)?,
     };
-    let mut good = compare("the caller", &programs, &binary, Command::new)?;
+    let mut good = compare("the caller", &programs, &binary, |program| Command::new(program))?;
     if Uid::effective().is_root() {
         let ordinary = Ordinary::new()?;
-        good &= compare(USER, &programs, &binary, |program| ordinary.command(Path::new(program)))?;
+        good &= compare(USER, &programs, &binary, |program| ordinary.command(program))?;
     }
     Ok(good)
 }
@@ -74,10 +74,10 @@ fn compare(user: &str, programs: &[PathBuf], holdpoint: &Path, command: impl Fn(
     for program in programs {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let place = Place::new(program, holdpoint)?;
-        let bare = place.run("bare", command(&place.program))?;
+        let bare = place.run("bare", command(Path::new("/usr/bin/env")))?;
         let mut inside = command(&place.holdpoint);
-        inside.args(["run", "--approval", "full-auto", "--workspace"]).arg(place.workspace("inside")).arg("--");
-        inside.arg(place.workspace("inside").join("program"));
+        inside.args(["run", "--approval", "full-auto", "--workspace"]).arg(place.workspace("inside"));
+        inside.args(["--", "/usr/bin/env"]);
         let inside = place.run("inside", inside)?;
         let count = |endings: &Endings| endings.values().filter(|ending| **ending == Ending::Passed).count();
         println!("{name} as {user}: {} pass bare, {} inside", count(&bare), count(&inside));
@@ -97,7 +97,6 @@ fn compare(user: &str, programs: &[PathBuf], holdpoint: &Path, command: impl Fn(
 /// One program's own directories, with a copy of it that every user can run.
 struct Place {
     directory: tempfile::TempDir,
-    program: PathBuf,
     holdpoint: PathBuf,
 }
 
@@ -107,29 +106,28 @@ impl Place {
         let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777));
         open(directory.path())?;
         let place = directory.path();
-        let (bare, copy) = (place.join("bare"), place.join("holdpoint"));
+        let copy = place.join("holdpoint");
         fs::copy(holdpoint, &copy)?;
-        for workspace in [&bare, &place.join("inside")] {
+        for workspace in ["bare", "inside"].map(|name| place.join(name)) {
+            let workspace = &workspace;
             fs::create_dir_all(workspace.join("tmp"))?;
             fs::copy(program, workspace.join("program"))?;
             for path in [workspace, &workspace.join("tmp"), &workspace.join("program")] {
                 open(path)?;
             }
         }
-        Ok(Self { program: bare.join("program"), holdpoint: copy, directory })
+        Ok(Self { directory, holdpoint: copy })
     }
 
     fn workspace(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Runs a prepared command line with its files in the workspace, and reads how each test ended.
+    /// Runs the program behind a command line that ends in `env`, and reads how each of its tests ended.
     fn run(&self, name: &str, mut command: Command) -> Result<Endings> {
         let (workspace, report) = (self.workspace(name), self.workspace(name).join("report.json"));
-        let temporary = workspace.join("tmp");
+        command.arg(format!("TEST_TMPDIR={}", workspace.join("tmp").display())).arg(workspace.join("program"));
         command.arg(format!("--gtest_output=json:{}", report.display())).current_dir(&workspace);
-        // For the tests, and past the sandbox's own environment.
-        command.env("TEST_TMPDIR", &temporary).env("TMPDIR", &temporary);
         let outcome = process::record(&mut command, LIMIT)?;
         let Ok(text) = fs::read(&report) else {
             let last: Vec<_> = outcome.stderr.lines().rev().take(5).collect();
