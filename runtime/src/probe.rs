@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Sandbox;
 use crate::cgroup::Controller;
-use crate::limits;
 use crate::landlocked;
+use crate::limits;
 use crate::sys;
 
 /// The new mount API with `mount_setattr`, which the mount view is built with.
