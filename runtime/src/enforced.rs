@@ -18,8 +18,6 @@ pub enum Protection {
     Seccomp,
     /// Masks for denied files that appear after the start.
     LateMasks,
-    /// Protected names that do not exist yet, and protected symbolic links.
-    ReservedNames,
     /// A limit on the number of processes.
     ProcessLimit,
     /// A limit on memory.
@@ -38,6 +36,8 @@ pub enum Protection {
     DiskLimit,
     /// A limit on what a command writes to its standard streams.
     OutputLimit,
+    /// Protected names that do not exist yet, and protected symbolic links.
+    ReservedNames,
 }
 
 impl fmt::Display for Protection {

@@ -50,6 +50,7 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
 
 /// A started sandbox. Dropping it, or the end of its process for whatever reason, ends everything inside.
 #[derive(Debug)]
+#[must_use = "everything inside ends when the sandbox is dropped"]
 pub struct Sandbox {
     plan: Plan,
     enforced: Enforced,

@@ -48,7 +48,7 @@ fn what_is_not_allowed_to_be_missing_is_an_error() {
     assert_eq!(refused(&builder).0, Protection::Namespaces);
     let (protection, needs) = refused(builder.allow_missing(Protection::Namespaces));
     assert_eq!(protection, Protection::LateMasks, "{needs}");
-    contained(|| builder.allow_missing(Protection::LateMasks).start()).unwrap();
+    contained(|| builder.allow_missing(Protection::LateMasks).start()).unwrap().shut_down();
     // With namespaces at hand nothing is given up.
     let enforced = builder.start().unwrap().enforced().clone();
     assert!(enforced.protections.iter().all(|line| line.holds), "{enforced:?}");

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::tally::Tally;
-use crate::{codegen, process, requirements, test, tidy, tree};
+use crate::{api, codegen, process, requirements, test, tidy, tree};
 
 /// Options of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -28,6 +28,10 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         ("documentation", documentation()),
     ];
     let mut sum = Tally::default();
+    match api::skipped()? {
+        None => checks.push(("public items", api::main(&api::Options::default()))),
+        Some(why) => println!("public items: not compared, {why}"),
+    }
     for (name, outcome) in &mut checks {
         let passed = outcome.as_ref().is_ok_and(|passed| *passed);
         if let Err(error) = outcome {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to a terminal")]
 
+mod api;
 mod attacks;
 mod bench;
 mod ci;
@@ -46,6 +47,8 @@ enum Task {
     E2e(e2e::Options),
     /// Man pages, shell completions and the configuration schema.
     Codegen(codegen::Options),
+    /// Compare the library's public items with the last release.
+    Api(api::Options),
     /// Run an attack corpus against `holdpoint run`.
     Attacks(attacks::Options),
     /// Run tests of system calls bare and inside, and compare.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::main(&options),
         Task::E2e(options) => e2e::main(&options),
         Task::Codegen(options) => codegen::main(&options),
+        Task::Api(options) => api::main(&options),
         Task::Attacks(options) => attacks::main(&options),
         Task::Syscalls(options) => syscalls::main(&options),
         Task::Kernels(options) => kernels::main(&options),

@@ -1,21 +1,22 @@
 //! Plans as OCI runtime configurations, and back (feature `oci`): so that runc, crun and the engines above them can run
 //! what a [`Sandbox`](crate::Sandbox) would.
 //!
-//! [`to_spec`] writes a [`Plan`] as the `config.json` of the [runtime specification], [`write_bundle`] puts it into a directory
+//! [`to_spec`] writes a [`Plan`](crate::Plan) as the `config.json` of the [runtime specification], [`write_bundle`] puts it into a directory
 //! with the root file system it needs, [`from_spec`] reads a plan. The configuration has the plan's mounts with the same
 //! flags, its masks, protected names, limits, namespaces and refused system calls, made from the same tables.
 //!
 //! # What an engine does not do
 //! The format has no word for some of a plan. As [`Sandbox::start`](crate::Sandbox::start) does on a kernel without a
-//! protection, [`to_spec`] refuses unless [`Plan::allow_missing`] names each of these:
+//! protection, [`to_spec`] refuses unless [`Plan::allow_missing`](crate::Plan::allow_missing) names each of these:
 //!
 //! | protection | missing because |
 //! |---|---|
-//! | [`Landlock`](Protection::Landlock) | no engine has it; the rules stand in the annotation [`LANDLOCK`] for one that will |
-//! | [`LateMasks`](Protection::LateMasks) | nobody watches: what is masked is what matched when the plan was made |
-//! | [`ExecGuard`](Protection::ExecGuard) | nobody is asked before a program is executed |
-//! | [`ReservedNames`](Protection::ReservedNames) | a mount needs something to stand on, and follows a symbolic link |
-//! | [`MemoryLimit`](Protection::MemoryLimit) | of an ordinary user: engines limit memory by control groups, which are root's |
+//! | [`Landlock`](crate::Protection::Landlock) | no engine has it; the rules stand in the annotation [`LANDLOCK`] for one that will |
+//! | [`LateMasks`](crate::Protection::LateMasks) | nobody watches: what is masked is what matched when the plan was made |
+//! | [`ExecGuard`](crate::Protection::ExecGuard) | nobody is asked before a program is executed |
+//! | [`ReservedNames`](crate::Protection::ReservedNames) | a mount needs something to stand on, and follows a symbolic link |
+//! | [`MemoryLimit`](crate::Protection::MemoryLimit), [`CpuLimit`](crate::Protection::CpuLimit) | of an ordinary user: engines do it by control groups, which are root's |
+//! | [`TimeLimit`](crate::Protection::TimeLimit), [`DiskLimit`](crate::Protection::DiskLimit), [`OutputLimit`](crate::Protection::OutputLimit) | nobody watches a bundle that runs |
 //!
 //! # What is different although it holds
 //! - A masked file reads as empty instead of being refused, and a masked directory lists as empty: engines put `/dev/null` and an

@@ -135,7 +135,7 @@ fn each_step_can_fail_and_leaves_nothing_behind() {
     let builder = builder(workspace.path());
     let count = {
         let mut count = 0;
-        Sandbox::start_edited(builder.plan().unwrap(), |program| count = program.steps.len()).unwrap();
+        Sandbox::start_edited(builder.plan().unwrap(), |program| count = program.steps.len()).unwrap().shut_down();
         count
     };
     assert!(count > 60, "the program is shorter than expected: {count}");
