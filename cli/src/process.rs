@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus};
 
+use holdpoint_policy::Loss;
 use holdpoint_runtime::{self as runtime, Enforced, Limit, Sandbox};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -218,7 +219,14 @@ pub(crate) fn not_started(error: runtime::Error) -> Error {
     let doctor = "run `holdpoint doctor` to see what this machine can enforce";
     match error {
         runtime::Error::Unsupported { protection, needs } => {
-            Error::Unenforceable { what: protection.to_string(), why: needs, next: doctor.into() }
+            let what = protection.to_string();
+            let (why, fix) = needs.split_once("; ").unwrap_or((&needs, doctor));
+            // What is filtered always is in no profile's hands.
+            let without = what
+                .parse::<Loss>()
+                .map(|loss| format!(", or let the profile do without: allow_missing = [\"{loss}\"]"));
+            let next = format!("{fix}{}", without.unwrap_or_default());
+            Error::Unenforceable { why: why.to_owned(), what, next }
         }
         runtime::Error::Plan { what, path, why } => Error::setting(&path, format!("as {what}: {why}"), ""),
         other => Error::Unenforceable { what: "the sandbox".into(), why: chain(&other), next: doctor.into() },

@@ -97,6 +97,7 @@ mod error;
 mod exec;
 mod executable;
 mod guard;
+mod host;
 mod landlocked;
 mod limits;
 mod mounts;

@@ -10,11 +10,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::inotify::{InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 
-use crate::Sandbox;
 use crate::cgroup::Controller;
-use crate::landlocked;
-use crate::limits;
-use crate::sys;
+use crate::{Error, Sandbox, host, landlocked, limits, sys};
 
 /// The new mount API with `mount_setattr`, which the mount view is built with.
 const MOUNT_API: (u32, u32) = (5, 12);
@@ -61,8 +58,10 @@ impl Probe {
 #[must_use]
 pub fn probe() -> Probe {
     let kernel = running();
+    // The proof: everything at once, for real.
+    let tried = Sandbox::builder().system().start();
     let mut features = vec![
-        user_namespaces(),
+        user_namespaces(&tried),
         mount_api(&kernel),
         openat2_resolves(),
         landlock(),
@@ -73,7 +72,7 @@ pub fn probe() -> Probe {
         overlay(),
     ];
     features.extend(limits());
-    features.push(launch());
+    features.push(launch(&tried));
     Probe { kernel, architecture: std::env::consts::ARCH.to_owned(), features }
 }
 
@@ -82,31 +81,12 @@ fn feature(name: &str, needed: bool, present: bool, detail: impl Into<String>, a
     Feature { name: name.to_owned(), present, detail: detail.into(), needed, advice }
 }
 
-/// The settings that keep ordinary users from namespaces; root is not asked.
-fn user_namespaces() -> Feature {
-    let most = number("/proc/sys/user/max_user_namespaces");
-    let allowed = number("/proc/sys/kernel/unprivileged_userns_clone");
-    let apparmor = number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
-    let root = nix::unistd::geteuid().is_root();
-    let (present, detail, advice) = if most.is_none() {
-        (false, "the kernel has no user namespaces".to_owned(), "use a kernel with CONFIG_USER_NS")
-    } else if most == Some(0) {
-        (false, "user.max_user_namespaces is 0".to_owned(), "sysctl -w user.max_user_namespaces=65536")
-    } else if allowed == Some(0) && !root {
-        (false, "kernel.unprivileged_userns_clone is 0".to_owned(), "sysctl -w kernel.unprivileged_userns_clone=1")
-    } else if apparmor == Some(1) && !root && !apparmor_lets_us() {
-        let advice = "install an AppArmor profile for holdpoint that says `userns,`, \
-                      or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
-        (false, "kernel.apparmor_restrict_unprivileged_userns is 1".to_owned(), advice)
-    } else {
-        (true, format!("user.max_user_namespaces is {}", most.unwrap_or_default()), "")
-    };
-    feature("user-namespaces", true, present, detail, advice)
-}
-
-/// Under a profile of its own a program may have been given the right.
-fn apparmor_lets_us() -> bool {
-    fs::read_to_string("/proc/self/attr/current").is_ok_and(|profile| !profile.trim().starts_with("unconfined"))
+/// Whether a sandbox gets its namespaces, with the rights that belong to them.
+fn user_namespaces(tried: &Result<Sandbox, Error>) -> Feature {
+    let refused = tried.as_ref().err().and_then(host::refused);
+    let most = number("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    let detail = refused.map_or(format!("user.max_user_namespaces is {most}"), |(reason, _)| reason.to_owned());
+    feature("user-namespaces", true, refused.is_none(), detail, refused.map_or("", |(_, fix)| fix))
 }
 
 fn mount_api(kernel: &str) -> Feature {
@@ -195,20 +175,12 @@ fn overlay() -> Feature {
     feature("overlayfs", false, present, detail, "modprobe overlay")
 }
 
-/// The proof: everything at once, for real.
-fn launch() -> Feature {
-    let tried = Sandbox::builder().system().start();
-    let detail = match &tried {
+fn launch(tried: &Result<Sandbox, Error>) -> Feature {
+    let detail = match tried {
         Ok(_) => "a sandbox started and ended".to_owned(),
         Err(error) => chain(error),
     };
-    feature(
-        "launch",
-        true,
-        tried.is_ok(),
-        detail,
-        "see what is missing above; in a container, allow user namespaces and mounts",
-    )
+    feature("launch", true, tried.is_ok(), detail, "see what is missing above")
 }
 
 /// An error with its causes.

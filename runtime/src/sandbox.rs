@@ -9,6 +9,7 @@ use crate::{
     exec::ExecGuard,
     executable,
     guard::{self, Charge, Guard},
+    host::{self, Failed},
     landlocked,
     limits::{Backend, End, Limit, Limiter},
     mounts,
@@ -102,12 +103,18 @@ impl Sandbox {
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
         let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
         let watch = guard::watch(&plan, &mut enforced);
-        let launched = watch.and_then(|watch| Ok((launch(&plan, &mut enforced, &limits, edit)?, watch)));
+        let launched =
+            watch.map_err(Failed::from).and_then(|watch| Ok((launch(&plan, &mut enforced, &limits, edit)?, watch)));
         let (Launched { first, control, resident }, watch) = match launched {
             Ok(launched) => launched,
-            Err(error) => {
+            Err(failed) => {
                 reserve::release(&reserved);
-                return Self::start_restricted(plan, exec, error);
+                return match failed {
+                    Failed::Namespaces(errno) if plan.allow_missing.contains(&Protection::Namespaces) => {
+                        Self::start_restricted(plan, exec, &host::refusal(errno))
+                    }
+                    failed => Err(failed.into_error()),
+                };
             }
         };
         report(&plan, &mut enforced);
@@ -131,20 +138,12 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Goes on without namespaces after `error`, when it is about them and the plan allows that.
-    fn start_restricted(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, error: Error) -> Result<Self> {
-        let why = match error {
-            Error::Unsupported { protection: Protection::Namespaces, needs }
-                if plan.allow_missing.contains(&Protection::Namespaces) =>
-            {
-                needs
-            }
-            error => return Err(error),
-        };
+    /// Goes on without the namespaces that the host refuses.
+    fn start_restricted(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, refusal: &host::Refusal) -> Result<Self> {
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         let mut limits = Limiter::prepare(&plan, &mut enforced, Backend::Landlock)?;
         let restricted::Launched { first, control, restricted, modes } =
-            restricted::start(&plan, &why, &mut enforced, entrance(&limits))?;
+            restricted::start(&plan, refusal, &mut enforced, entrance(&limits))?;
         limits.also_writable(restricted.place().path())?;
         let (control, next, reserved) = (Arc::new(control), AtomicU32::new(1), Arc::default());
         let (guard, restricted, supervisor) = (None, Some(restricted), None);
@@ -290,7 +289,12 @@ struct Launched {
     resident: OwnedFd,
 }
 
-fn launch(plan: &Plan, enforced: &mut Enforced, limits: &Limiter, edit: impl FnOnce(&mut Program)) -> Result<Launched> {
+fn launch(
+    plan: &Plan,
+    enforced: &mut Enforced,
+    limits: &Limiter,
+    edit: impl FnOnce(&mut Program),
+) -> std::result::Result<Launched, Failed> {
     let ruleset = landlocked::ruleset(plan, enforced)?.map(lift).transpose()?;
     let resident = lift(executable::resident()?)?;
     let (control, inside) = socket::pair()?;
@@ -302,11 +306,11 @@ fn launch(plan: &Plan, enforced: &mut Enforced, limits: &Limiter, edit: impl FnO
     };
     let mut program = compile::compile(plan, &ends, entrance(limits))?;
     edit(&mut program);
-    let first = run(&mut program, NAMESPACES).map_err(|error| match error {
-        Error::Setup { source, .. } if source.raw_os_error() == Some(libc::ENOSPC) => {
-            mounts::too_many(plan, "fewer mounts in one namespace")
+    let first = run(&mut program, NAMESPACES).map_err(|failed| match failed {
+        Failed::Otherwise(Error::Setup { source, .. }) if source.raw_os_error() == Some(libc::ENOSPC) => {
+            Failed::Otherwise(mounts::too_many(plan, "fewer mounts in one namespace"))
         }
-        error => error,
+        failed => failed,
     })?;
     Ok(Launched { first, control, resident })
 }
@@ -322,15 +326,19 @@ fn lift(fd: OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Starts a program in new namespaces of these kinds and waits until it stands.
-pub(crate) fn run(program: &mut Program, namespaces: i32) -> Result<Started> {
-    let started = launch::launch(program, namespaces as u64).map_err(unsupported)?;
+pub(crate) fn run(program: &mut Program, namespaces: i32) -> std::result::Result<Started, Failed> {
+    let refused = |error: io::Error| match error.raw_os_error() {
+        Some(errno) if namespaces != 0 => Failed::Namespaces(errno),
+        _ => Error::Setup { step: "start a process".into(), source: error }.into(),
+    };
+    let started = launch::launch(program, namespaces as u64).map_err(refused)?;
     let Some(failure) = program.failure else { return Ok(started) };
     reap(&started);
     if namespaces != 0 && without_rights(program, failure) {
-        return Err(unsupported(io::Error::from_raw_os_error(failure.errno)));
+        return Err(Failed::Namespaces(failure.errno));
     }
     let step = program.steps.get(failure.step).map(ToString::to_string).unwrap_or_default();
-    Err(Error::Setup { step, source: io::Error::from_raw_os_error(failure.errno) })
+    Err(Error::Setup { step, source: io::Error::from_raw_os_error(failure.errno) }.into())
 }
 
 /// Whether the new namespaces came without the rights that belong to them, as AppArmor and containers have it: then the
@@ -339,20 +347,6 @@ fn without_rights(program: &Program, failure: program::Failure) -> bool {
     let before = program.steps.iter().take(failure.step + 1);
     matches!(failure.errno, libc::EPERM | libc::EACCES)
         && !before.into_iter().any(|step| matches!(step, program::Step::CloneMount { .. }))
-}
-
-fn unsupported(source: io::Error) -> Error {
-    let advice = match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            "unprivileged user namespaces are switched off; see user.max_user_namespaces, kernel.unprivileged_userns_clone and \
-             kernel.apparmor_restrict_unprivileged_userns"
-        }
-        Some(libc::ENOSPC | libc::EUSERS) => {
-            "the limit on namespaces is reached; raise user.max_user_namespaces and its siblings"
-        }
-        _ => "Linux 5.12 or newer with all namespaces is needed",
-    };
-    Error::Unsupported { protection: Protection::Namespaces, needs: format!("{source}; {advice}") }
 }
 
 fn report(plan: &Plan, enforced: &mut Enforced) {

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::exit;
 use crate::load::load;
 use crate::places::{Places, resolved};
+use crate::process::Prepared;
 use crate::report::{self, encoded};
 
 /// One thing that was looked at.
@@ -30,6 +31,11 @@ struct Finding {
 pub(super) fn doctor(args: &Doctor) -> Result<u8, Error> {
     let probe = probe::probe();
     let mut findings: Vec<Finding> = probe.features.iter().map(of_feature).collect();
+    if let Some(finding) = reduced(&args.flags, &findings) {
+        // What the profile's own sandbox stands without it does not need.
+        findings.iter_mut().for_each(|missing| missing.needed &= missing.good || !finding.good);
+        findings.push(finding);
+    }
     findings.extend([state(), configuration(&args.flags), server()]);
     let unfit = findings.iter().any(|finding| finding.needed && !finding.good);
     let code = if unfit { exit::UNENFORCEABLE } else { exit::SUCCESS };
@@ -110,6 +116,18 @@ fn configuration(flags: &crate::args::PolicyFlags) -> Finding {
             good("configuration", format!("profile {profile}, {mode} in {}", root.display()))
         }
     }
+}
+
+/// Where something is missing that the profile lets be missing: whether its sandbox starts without.
+fn reduced(flags: &crate::args::PolicyFlags, findings: &[Finding]) -> Option<Finding> {
+    let lacks = findings.iter().any(|finding| finding.needed && !finding.good);
+    let loaded = load(flags).ok().filter(|loaded| lacks && !loaded.policy.allow_missing.is_empty())?;
+    let confinement = confinement(&loaded).ok()??;
+    let name = "launch without what the profile lets be missing";
+    Some(match Prepared::new(Some(&confinement)) {
+        Ok(prepared) => good(name, prepared.missing().unwrap_or_default()),
+        Err(error) => of_error(name, &error),
+    })
 }
 
 fn server() -> Finding {

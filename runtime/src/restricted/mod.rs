@@ -22,6 +22,7 @@ use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     executable,
+    host::{Failed, Refusal},
     plan::Plan,
     program::{self, Arguments, Descriptor, LIFTED, Program, Step},
     socket,
@@ -66,13 +67,18 @@ pub(crate) struct Launched {
     pub(crate) modes: Modes,
 }
 
-/// Starts a sandbox for a plan without namespaces. `why` says what the host answered.
+/// Starts a sandbox for a plan without the namespaces that the host refuses.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for what cannot be had here, nor be missing; [`Error::Setup`] when a step fails.
-pub(crate) fn start(plan: &Plan, why: &str, enforced: &mut Enforced, entrance: Entrance) -> Result<Launched> {
+pub(crate) fn start(
+    plan: &Plan,
+    Refusal { reason, fix }: &Refusal,
+    enforced: &mut Enforced,
+    entrance: Entrance,
+) -> Result<Launched> {
     let abi = sys::landlock::abi();
-    possible(plan, why, abi)?;
+    possible(plan, &format!("{reason} ({fix})"), abi)?;
     let place = Place::make(plan)?;
     let grants = grants::grants(plan).map_err(Error::io("read the directories that hold something denied"))?;
     let ruleset = files(&grants, &place).map_err(unsupported)?;
@@ -83,8 +89,8 @@ pub(crate) fn start(plan: &Plan, why: &str, enforced: &mut Enforced, entrance: E
     let lock = program::lift(place.lock(), LIFTED)?;
     let mut program = prepare(plan, &held, &lock, entrance);
     let modes = Modes::new(&grants, place.path()).map_err(Error::io("look at the root directory"))?;
-    let first = crate::sandbox::run(&mut program, 0)?;
-    report(plan, why, abi, &grants, enforced);
+    let first = crate::sandbox::run(&mut program, 0).map_err(Failed::into_error)?;
+    report(plan, reason, abi, &grants, enforced);
     Ok(Launched { first, control, restricted: Restricted { place }, modes })
 }
 

@@ -49,8 +49,8 @@ pub(crate) fn launch(program: &mut Program, namespaces: u64) -> io::Result<Start
         unsafe { clone_with_entry(number as usize, arguments, run, data) }
     };
     let mut pid = start(libc::SYS_clone3, [(&raw const arguments) as usize, size_of::<libc::clone_args>(), 0, 0, 0]);
-    if pid == -libc::ENOSYS as isize {
-        // Containers answer so because their filters cannot read what `clone3` is asked for.
+    if pid == -libc::ENOSYS as isize && arguments.flags & INTO_GROUP == 0 {
+        // Containers answer so because their filters cannot read what `clone3` is asked for. Only that enters a group.
         let flags = (arguments.flags | arguments.exit_signal) as usize;
         let top = (arguments.stack + arguments.stack_size) as usize;
         pid = start(libc::SYS_clone, [flags, top, arguments.pidfd as usize, 0, 0]);
