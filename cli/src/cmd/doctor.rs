@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::exit;
 use crate::load::load;
 use crate::places::{Places, resolved};
-use crate::process::Prepared;
+use crate::process::missing;
 use crate::report::{self, encoded};
 
 /// One thing that was looked at.
@@ -124,8 +124,8 @@ fn reduced(flags: &crate::args::PolicyFlags, findings: &[Finding]) -> Option<Fin
     let loaded = load(flags).ok().filter(|loaded| lacks && !loaded.policy.allow_missing.is_empty())?;
     let confinement = confinement(&loaded).ok()??;
     let name = "launch without what the profile lets be missing";
-    Some(match Prepared::new(Some(&confinement)) {
-        Ok(prepared) => good(name, prepared.missing().unwrap_or_default()),
+    Some(match confinement.start() {
+        Ok(sandbox) => good(name, missing(sandbox.enforced()).unwrap_or_default()),
         Err(error) => of_error(name, &error),
     })
 }
