@@ -79,7 +79,9 @@
 //!
 //! # Platform
 //! Linux on x86_64 (written for aarch64 too, and not tried there), with unprivileged user namespaces when not run as root. Linux
-//! 6.12 has everything; the mount view needs 5.12. The build compiles a small freestanding program with the same `rustc` and needs a
+//! 6.12 has everything. 5.19 is the oldest with a Landlock that will do, and what it does not know yet is left to the mount view,
+//! as [`Enforced`] says. Where namespaces are not to be had, [`Protection::Namespaces`] can be allowed to be missing: then
+//! Landlock and seccomp stand alone. The build compiles a small freestanding program with the same `rustc` and needs a
 //! linker, nothing else.
 //!
 //! # Features
