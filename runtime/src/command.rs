@@ -1,10 +1,11 @@
 //! One command to be run in a living sandbox, described as with [`std::process::Command`].
 
 use crate::{
+    cell::Cell,
     child::{Child, Origin, Output},
     error::{Error, Result},
     executable,
-    limits::{Budget, Tap},
+    limits::Budget,
     restricted::Place,
     rights::Rights,
     sandbox::Sandbox,
@@ -44,6 +45,7 @@ pub struct Command<'sandbox> {
     streams: [Option<Stdio>; 3],
     terminal: Option<Size>,
     rights: Rights,
+    private_tmp: bool,
 }
 
 /// Rows and columns.
@@ -70,6 +72,7 @@ impl<'sandbox> Command<'sandbox> {
             streams: [None, None, None],
             terminal: None,
             rights: Rights::default(),
+            private_tmp: false,
         }
     }
 
@@ -162,6 +165,14 @@ impl<'sandbox> Command<'sandbox> {
         self
     }
 
+    /// Gives the command a `/tmp` and a `/var/tmp` of its own, empty and gone when it and all it has started have ended. It
+    /// costs about as much as half a sandbox. Nothing that the plan shows may lie below either, and the command can neither
+    /// signal nor trace the sandbox's others, nor they it.
+    pub fn private_tmp(&mut self, private: bool) -> &mut Self {
+        self.private_tmp = private;
+        self
+    }
+
     /// Bounds the processor time of each process of this command, in whole seconds (RLIMIT_CPU): then it is killed. A
     /// lower bound of the sandbox stays, here and below.
     pub fn cpu_time(&mut self, time: Duration) -> &mut Self {
@@ -208,7 +219,14 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
-        let layer = self.rights.layer(self.sandbox.plan(), &self.sandbox.root())?;
+        let cell = self.private_tmp.then(|| Cell::start(self.sandbox)).transpose()?;
+        let (control, root) = match cell {
+            Some(Cell { control, root }) => (control, root),
+            None => (self.sandbox.control(), self.sandbox.root()),
+        };
+        let hits = Arc::clone(self.sandbox.limits().hits());
+        let mut origin = Origin { control, root, hits, taps: Vec::new() };
+        let layer = self.rights.layer(self.sandbox.plan(), &origin.root, self.private_tmp)?;
         let image = executable::memory_file(&self.image()?)?;
         let (ours, theirs) = socket::pair()?;
         let mut flags = 0;
@@ -216,13 +234,12 @@ impl<'sandbox> Command<'sandbox> {
         let mut outside = [None, None, None];
         let mut given = self.own_terminal()?;
         let id = self.sandbox.next_id();
-        let mut taps = Vec::new();
         let budget = self
             .sandbox
             .plan()
             .limits
             .output
-            .map(|limit| Budget::new(limit, id, self.sandbox.control(), Arc::clone(self.sandbox.limits().hits())));
+            .map(|limit| Budget::new(limit, id, Arc::clone(&origin.control), Arc::clone(&origin.hits)));
         for (index, outside) in outside.iter_mut().enumerate() {
             let kind = match (&self.streams[index], self.terminal) {
                 (Some(stream), _) => &stream.0,
@@ -243,7 +260,7 @@ impl<'sandbox> Command<'sandbox> {
             {
                 let (tapped, tap) = self.sandbox.limits().taps().add(ends.inside, budget)?;
                 ends.inside = tapped;
-                taps.push(tap);
+                origin.taps.push(tap);
             }
             inside.push(match own {
                 Some(terminal) => terminal.slave.try_clone().map_err(Error::io("pass a terminal"))?,
@@ -257,9 +274,9 @@ impl<'sandbox> Command<'sandbox> {
         let mut fds = vec![image.as_raw_fd(), theirs.as_raw_fd()];
         fds.extend(inside.iter().map(AsRawFd::as_raw_fd));
         fds.extend(layer.as_ref().map(AsRawFd::as_raw_fd));
-        self.sandbox.send(&request, &fds)?;
+        self.sandbox.send(&origin.control, &request, &fds)?;
         drop((theirs, inside, image, layer));
-        let mut child = self.await_start(id, ours, outside, taps)?;
+        let mut child = self.await_start(origin, id, ours, outside)?;
         if let Some(terminal) = given.take() {
             child.terminal = Some(terminal.master.into());
         }
@@ -282,14 +299,11 @@ impl<'sandbox> Command<'sandbox> {
         variables
     }
 
-    fn await_start(&self, id: u32, reply: OwnedFd, outside: [Option<OwnedFd>; 3], taps: Vec<Tap>) -> Result<Child> {
+    fn await_start(&self, origin: Origin, id: u32, reply: OwnedFd, outside: [Option<OwnedFd>; 3]) -> Result<Child> {
         match socket::receive(reply.as_fd(), true)? {
             Some((Reply { kind: STARTED, value, .. }, mut fds)) if !fds.is_empty() => {
                 let pidfd = fds.remove(0);
-                let limits = self.sandbox.limits();
-                limits.started(id, &pidfd)?;
-                let (control, hits) = (self.sandbox.control(), Arc::clone(limits.hits()));
-                let origin = Origin { control, root: self.sandbox.root(), hits, taps };
+                self.sandbox.limits().started(id, &pidfd, &origin.control)?;
                 Ok(Child::new(origin, id, value, pidfd, reply, outside, fds.pop()))
             }
             Some((Reply { kind: FAILED, value, stage }, _)) => Err(self.failed(value, stage)),

@@ -2,11 +2,13 @@
 //! will use it. May allocate and fail; the child may do neither.
 
 use crate::{
+    cell::PRIVATE,
     error::{Error, Result},
     landlocked, limits,
     plan::{Access, Kept, Mount, Plan},
     probe,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
+    sandbox,
     sys::{
         self,
         call::Identity,
@@ -56,9 +58,34 @@ pub(crate) struct Entrance {
     pub(crate) doors: Vec<CString>,
 }
 
+/// The program that makes a cell in the sandbox whose pid 1 has the pidfd `first`: joins it, copies its mount view with new
+/// private places, and becomes an init below its pid 1. Started twice over, because a process that joins a pid namespace is
+/// not in it, and one that was started from outside is nobody's child inside until its parent has ended.
+pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -> Result<Program> {
+    let mut compiler = Compiler::new();
+    compiler.steps.extend(enter_groups(entrance.doors));
+    compiler.step(Step::SessionKeyring);
+    compiler.step(Step::Join { first, namespaces: sandbox::NAMESPACES | libc::CLONE_NEWCGROUP });
+    compiler.step(Step::OwnMounts(ROOT));
+    for private in PRIVATE {
+        compiler.scratch(plan, Path::new(private), "1777")?;
+    }
+    if let Some(ruleset) = ends.ruleset {
+        compiler.landlock(plan, ruleset)?;
+    }
+    let mut init = Compiler::new();
+    init.step(Step::NewSession);
+    init.confine(plan, ends);
+    let init = Step::Spawn(Box::new(Program::new(init.steps, Vec::new())));
+    compiler.step(Step::Spawn(Box::new(Program::new(vec![init], Vec::new()))));
+    let mut program = Program::new(compiler.steps, Vec::new());
+    program.group = entrance.group;
+    Ok(program)
+}
+
 /// The program that makes the sandbox and becomes its pid 1.
 pub(crate) fn compile(plan: &Plan, ends: &Ends, entrance: Entrance) -> Result<Program> {
-    let mut compiler = Compiler { steps: Vec::with_capacity(128), made: HashSet::new(), bound: Vec::new() };
+    let mut compiler = Compiler::new();
     compiler.groups(entrance.doors);
     compiler.identity();
     compiler.namespaces(plan)?;
@@ -88,6 +115,10 @@ struct Compiler {
 }
 
 impl Compiler {
+    fn new() -> Self {
+        Self { steps: Vec::with_capacity(128), made: HashSet::new(), bound: Vec::new() }
+    }
+
     fn step(&mut self, step: Step) {
         self.steps.push(step);
     }
@@ -326,9 +357,14 @@ impl Compiler {
         Ok(())
     }
 
-    /// Leaves the host's view, gives everything up and becomes pid 1.
+    /// Leaves the host's view and becomes pid 1.
     fn enter(&mut self, plan: &Plan, ends: &Ends) {
         self.step(Step::Pivot(ROOT));
+        self.confine(plan, ends);
+    }
+
+    /// Gives everything up and becomes an init.
+    fn confine(&mut self, plan: &Plan, ends: &Ends) {
         self.step(Step::NullStandard);
         self.limits(plan);
         self.step(Step::Descriptor { from: Descriptor::Known(ends.control), to: CONTROL });

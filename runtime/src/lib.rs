@@ -90,6 +90,7 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod cell;
 mod cgroup;
 mod child;
 mod command;

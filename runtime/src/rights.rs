@@ -2,6 +2,7 @@
 //! (setrlimit(2)). Both only take away: what the sandbox refuses stays refused.
 
 use crate::{
+    cell,
     enforced::Protection,
     error::{Error, Result},
     landlocked::{COMPLETE, HANDLED},
@@ -57,8 +58,8 @@ impl Rights {
     }
 
     /// The ruleset that the command enters before it is executed, if its paths are narrowed. `root` is the
-    /// root of the sandbox as the host names it: paths mean what they mean inside.
-    pub(crate) fn layer(&self, plan: &Plan, root: &Path) -> Result<Option<OwnedFd>> {
+    /// root of what the command sees as the host names it: paths mean what they mean inside. A private `/tmp` is its own.
+    pub(crate) fn layer(&self, plan: &Plan, root: &Path, private_tmp: bool) -> Result<Option<OwnedFd>> {
         if self.write.is_none() && self.read.is_none() {
             return Ok(None);
         }
@@ -67,6 +68,7 @@ impl Rights {
         if abi < COMPLETE {
             return Err(unsupported(&format!("ABI {COMPLETE} is needed (Linux 6.12), found {abi}")));
         }
+        let own: Vec<PathBuf> = cell::PRIVATE.iter().filter(|_| private_tmp).map(PathBuf::from).collect();
         let mut layer = Layer::new(root)?;
         let (reading, writing) = (AccessFs::from_read(HANDLED), AccessFs::from_write(HANDLED));
         let unnarrowed = [(&self.read, reading), (&self.write, writing)].into_iter().filter(|(only, _)| only.is_none());
@@ -76,12 +78,12 @@ impl Rights {
                 layer.allow(path, reading)?;
             }
             layer.allow_devices(reading)?;
-            paths.iter().try_for_each(|path| layer.allow(path, reading))?;
+            paths.iter().chain(&own).try_for_each(|path| layer.allow(path, reading))?;
         }
         if let Some(paths) = &self.write {
             layer.allow(Path::new("/proc"), AccessFs::WriteFile | AccessFs::Truncate)?;
             layer.allow_devices(AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev)?;
-            paths.iter().try_for_each(|path| layer.allow(path, writing))?;
+            paths.iter().chain(&own).try_for_each(|path| layer.allow(path, writing))?;
         }
         Ok(layer.rules.into())
     }

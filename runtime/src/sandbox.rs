@@ -42,7 +42,7 @@ use std::{
 
 /// Every namespace a process can have but that of control groups, which it makes when it is in its own, and time, which
 /// confines nothing.
-const NAMESPACES: i32 = libc::CLONE_NEWUSER
+pub(crate) const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
@@ -235,8 +235,14 @@ impl Sandbox {
         Arc::clone(&self.control)
     }
 
-    pub(crate) fn send(&self, request: &Request, fds: &[std::os::fd::RawFd]) -> Result<()> {
-        socket::send(self.control.as_fd(), request, &[], fds).map_err(|error| match error {
+    /// Whether calls of what runs inside wait for somebody here, whom pid 1's children inherit.
+    pub(crate) fn is_supervised(&self) -> bool {
+        self.supervisor.is_some()
+    }
+
+    /// Asks pid 1, or the init of a cell, whose socket `control` is.
+    pub(crate) fn send(&self, control: &OwnedFd, request: &Request, fds: &[std::os::fd::RawFd]) -> Result<()> {
+        socket::send(control.as_fd(), request, &[], fds).map_err(|error| match error {
             Error::Ended { .. } => Error::Ended { why: self.why_ended() },
             other => other,
         })
@@ -315,7 +321,8 @@ fn launch(
     Ok(Launched { first, control, resident })
 }
 
-fn entrance(limits: &Limiter) -> Entrance {
+/// The way into the control groups of a sandbox.
+pub(crate) fn entrance(limits: &Limiter) -> Entrance {
     let groups = limits.groups();
     Entrance { group: groups.unified().map(|group| group.as_raw_fd()), doors: groups.doors().collect() }
 }

@@ -21,6 +21,7 @@ use std::{
 struct Running {
     id: u32,
     pidfd: OwnedFd,
+    control: Arc<OwnedFd>,
     until: Instant,
 }
 
@@ -33,7 +34,7 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    pub(crate) fn start(limit: Duration, control: Arc<OwnedFd>, hits: Arc<Hits>) -> Result<Self> {
+    pub(crate) fn start(limit: Duration, hits: Arc<Hits>) -> Result<Self> {
         let (started, commands) = mpsc::channel::<Running>();
         let run = move || {
             let mut running: Vec<Running> = Vec::new();
@@ -48,7 +49,7 @@ impl Deadlines {
                         let late = running.remove(0);
                         if !has_ended(&late.pidfd) {
                             hits.reached(Limit::WallTime);
-                            kill(&control, late.id);
+                            kill(&late.control, late.id);
                         }
                     }
                 }
@@ -61,10 +62,10 @@ impl Deadlines {
     }
 
     /// Counts the time of a command from now on.
-    pub(crate) fn watch(&self, id: u32, pidfd: OwnedFd) {
+    pub(crate) fn watch(&self, id: u32, pidfd: OwnedFd, control: Arc<OwnedFd>) {
         let until = Instant::now().checked_add(self.limit);
         if let (Some(started), Some(until)) = (&self.started, until)
-            && started.send(Running { id, pidfd, until }).is_err()
+            && started.send(Running { id, pidfd, control, until }).is_err()
         {
             // The thread does not end before its sender is dropped.
         }

@@ -99,8 +99,7 @@ impl Limiter {
         if let Some(before) = self.before.take() {
             self.tickers.push(before.watch(inside)?);
         }
-        let deadlines =
-            limits.wall_time.map(|limit| Deadlines::start(limit, Arc::clone(control), Arc::clone(&self.hits)));
+        let deadlines = limits.wall_time.map(|limit| Deadlines::start(limit, Arc::clone(&self.hits)));
         self.deadlines = deadlines.transpose()?;
         Ok(())
     }
@@ -109,11 +108,11 @@ impl Limiter {
         &self.groups
     }
 
-    /// Counts a command's time from now on.
-    pub(crate) fn started(&self, command: u32, pidfd: &OwnedFd) -> Result<()> {
+    /// Counts a command's time from now on; `control` is the socket of the init that started it.
+    pub(crate) fn started(&self, command: u32, pidfd: &OwnedFd, control: &Arc<OwnedFd>) -> Result<()> {
         if let Some(deadlines) = &self.deadlines {
             let pidfd = pidfd.as_fd().try_clone_to_owned().map_err(Error::io("watch the time of a command"))?;
-            deadlines.watch(command, pidfd);
+            deadlines.watch(command, pidfd, Arc::clone(control));
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub(crate) struct Program {
     pub(crate) group: Option<RawFd>,
     /// Written by the child when a step fails.
     pub(crate) failure: Option<Failure>,
+    /// Of a program that another one started: its process, by the number it has inside.
+    pub(crate) pid: i32,
     /// Keeps descriptors open that steps name by number.
     _held: Vec<OwnedFd>,
 }
@@ -48,6 +50,6 @@ pub(crate) struct Failure {
 
 impl Program {
     pub(crate) fn new(steps: Vec<Step>, held: Vec<OwnedFd>) -> Self {
-        Self { steps, slots: [-1; SLOTS], group: None, failure: None, _held: held }
+        Self { steps, slots: [-1; SLOTS], group: None, failure: None, pid: 0, _held: held }
     }
 }

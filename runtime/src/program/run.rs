@@ -28,6 +28,10 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
     match step {
         Step::Write { root, path, text } => call::write_file(base(*root, slots), path, text.as_bytes()),
         Step::Join { first, namespaces } => call::join_namespaces(*first, *namespaces),
+        Step::OwnMounts(root) => {
+            slots[*root] = call::own_mounts()?;
+            Ok(())
+        }
         Step::LoopbackUp => call::loopback_up(),
         Step::Hostname(name) => call::set_hostname(name),
         Step::SessionKeyring => call::new_session_keyring(),

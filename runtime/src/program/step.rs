@@ -34,6 +34,8 @@ pub(crate) enum Step {
         first: RawFd,
         namespaces: i32,
     },
+    /// Enters a copy of the mount namespace that follows the original; its root goes to the slot.
+    OwnMounts(Slot),
     LoopbackUp,
     Hostname(CString),
     SessionKeyring,
@@ -188,6 +190,7 @@ impl fmt::Display for Step {
         match self {
             Self::Write { path, .. } => write!(f, "write {}", show(path)),
             Self::Join { .. } => f.write_str("join the sandbox's namespaces"),
+            Self::OwnMounts(_) => f.write_str("copy the mount view"),
             Self::LoopbackUp => f.write_str("bring the loopback interface of the empty network up"),
             Self::Hostname(_) => f.write_str("set the host name"),
             Self::SessionKeyring => f.write_str("join a fresh session keyring"),

@@ -124,7 +124,11 @@ pub(crate) fn set_attributes(mount: RawFd, set: u64, clear: u64, propagation: u6
 
 /// Makes every mount of this namespace private, so that nothing done here shows outside.
 pub(crate) fn make_all_private() -> Result<()> {
-    let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    set_propagation(libc::MS_PRIVATE)
+}
+
+fn set_propagation(propagation: u64) -> Result<()> {
+    let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
     let size = size_of::<libc::mount_attr>();
     syscall!(SYS_mount_setattr, libc::AT_FDCWD, c"/".as_ptr(), libc::AT_RECURSIVE, &raw const attributes, size)
         .map(drop)
@@ -162,6 +166,15 @@ pub(crate) fn identity(fd: RawFd) -> Result<Identity> {
 /// Joins the given namespaces of the process behind a pidfd, all or none (setns(2), Linux 5.8).
 pub(crate) fn join_namespaces(process: RawFd, namespaces: i32) -> Result<()> {
     syscall!(SYS_setns, process, namespaces).map(drop)
+}
+
+/// Enters a copy of the present mount namespace, in which what is mounted in the original later appears too, and nothing the
+/// other way round (mount_namespaces(7)). Returns the root of the copy.
+pub(crate) fn own_mounts() -> Result<RawFd> {
+    set_propagation(libc::MS_SHARED)?;
+    syscall!(SYS_unshare, libc::CLONE_NEWNS)?;
+    set_propagation(libc::MS_SLAVE)?;
+    fd(syscall!(SYS_openat, libc::AT_FDCWD, c"/".as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)?)
 }
 
 /// Brings the loopback interface of this network namespace up (netdevice(7)).

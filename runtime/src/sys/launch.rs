@@ -71,6 +71,7 @@ pub(crate) fn launch_nested(program: &mut Program) -> super::Result<()> {
     let data = ptr::from_mut(program).cast::<u8>();
     // SAFETY: as in `launch`; the stack lives in this frame, which waits for the child.
     let pid = unsafe { clone_with_entry(libc::SYS_clone as usize, [flags, top, 0, 0, 0], run, data) };
+    program.pid = pid as i32;
     if pid < 0 { Err(-pid as i32) } else { Ok(()) }
 }
 

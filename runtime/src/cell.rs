@@ -1,0 +1,105 @@
+//! A cell: a second init in the same sandbox with a mount namespace of its own, for a command that gets its own `/tmp`. It joins
+//! as the warden does, confined as pid 1 is, and becomes a child of pid 1. Its mounts are slaves of the sandbox's
+//! (mount_namespaces(7)), so that what is covered later is covered there too.
+
+use crate::{
+    compile,
+    enforced::{Enforced, Protection},
+    error::{Error, Result},
+    executable, landlocked,
+    plan::{Mount, Plan},
+    program::{self, LIFTED, Program, Step},
+    sandbox::{self, Sandbox},
+    socket,
+    sys::launch,
+};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+};
+
+/// The places that are private.
+pub(crate) const PRIVATE: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// A cell that waits for its command; it ends when its socket is closed.
+pub(crate) struct Cell {
+    pub(crate) control: Arc<OwnedFd>,
+    /// Its root directory, as the host names it.
+    pub(crate) root: PathBuf,
+}
+
+impl Cell {
+    pub(crate) fn start(sandbox: &Sandbox) -> Result<Self> {
+        let plan = sandbox.plan();
+        possible(sandbox)?;
+        let lift = |fd: &OwnedFd| program::lift(fd.as_fd(), LIFTED);
+        // Landlock is there, or `possible` had refused: what is missing now is an error.
+        let strict = Plan { allow_missing: Default::default(), ..plan.clone() };
+        let ruleset = landlocked::ruleset(&strict, &mut Enforced::default())?.ok_or_else(without_landlock)?;
+        let (control, inside) = socket::pair()?;
+        let first = sandbox.pidfd().try_clone_to_owned().map_err(Error::io("copy the pidfd of pid 1"))?;
+        let (ruleset, inside, first, resident) =
+            (lift(&ruleset)?, lift(&inside)?, lift(&first)?, lift(&executable::resident()?)?);
+        let ends = compile::Ends {
+            resident: resident.as_raw_fd(),
+            control: inside.as_raw_fd(),
+            ruleset: Some(ruleset.as_raw_fd()),
+        };
+        let mut program = compile::cell(plan, first.as_raw_fd(), &ends, sandbox::entrance(sandbox.limits()))?;
+        let started = launch::launch(&mut program, 0).map_err(Error::io("start a cell"))?;
+        // What was started here has started the cell inside and ended.
+        while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+        if let Some(failure) = program.failure {
+            let step = program.steps.get(failure.step).map(ToString::to_string).unwrap_or_default();
+            return Err(Error::Setup { step, source: io::Error::from_raw_os_error(failure.errno) });
+        }
+        let pid = innermost(&program).pid;
+        Ok(Self { control: Arc::new(control), root: sandbox.root().join(format!("proc/{pid}/root")) })
+    }
+}
+
+/// The program that is the cell, behind those that only start another one.
+fn innermost(program: &Program) -> &Program {
+    match program.steps.last() {
+        Some(Step::Spawn(inner)) => innermost(inner),
+        _ => program,
+    }
+}
+
+/// Without Landlock, what runs inside could trace a cell while it is made.
+fn possible(sandbox: &Sandbox) -> Result<()> {
+    let (plan, enforced) = (sandbox.plan(), sandbox.enforced());
+    if sandbox.is_supervised() {
+        return Err(Error::Plan {
+            what: "own /tmp for a command in",
+            path: plan.workspace.clone().unwrap_or_default(),
+            why: "it would get around the supervisor for whom calls wait in this sandbox; give it another sandbox"
+                .into(),
+        });
+    }
+    let holds = |protection| enforced.protections.iter().any(|line| line.protection == protection && line.holds);
+    if !holds(Protection::Namespaces) {
+        let needs = "a command has its own /tmp only in a sandbox with namespaces".into();
+        return Err(Error::Unsupported { protection: Protection::Namespaces, needs });
+    }
+    if !holds(Protection::Landlock) {
+        return Err(without_landlock());
+    }
+    let hidden = |mount: &&Mount| PRIVATE.iter().any(|private| mount.path().starts_with(private));
+    match plan.view.iter().find(hidden) {
+        None => Ok(()),
+        Some(mount) => Err(Error::Plan {
+            what: "own /tmp for a command would hide",
+            path: mount.path().clone(),
+            why: "it lies below /tmp or /var/tmp; show another place".into(),
+        }),
+    }
+}
+
+fn without_landlock() -> Error {
+    let needs = "a command has its own /tmp only where Landlock holds".into();
+    Error::Unsupported { protection: Protection::Landlock, needs }
+}
