@@ -7,7 +7,7 @@ mod machine;
 mod report;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// An attack corpus to run on each kernel too, as root and as an ordinary user.
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
+    /// Of the project's own tests only these, by the name of their file; worth it where machines are emulated.
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
     /// Only what takes seconds: `doctor` and one run.
     #[arg(long, conflicts_with_all = ["corpus", "write"])]
     smoke: bool,
@@ -76,7 +79,14 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
 /// What is to be run inside, built here: the machines share this host's files.
 fn battery(options: &Options) -> Result<Battery> {
     let holdpoint = tree::holdpoint(Build::Static)?;
-    let tests = if options.smoke { Vec::new() } else { ordinary::build(&tree::root())? };
+    let mut tests = if options.smoke { Vec::new() } else { ordinary::build(&tree::root())? };
+    tests.retain(|test| options.test.is_empty() || options.test.iter().any(|name| is(&test.file, name)));
     let corpus = options.corpus.as_ref().map(|corpus| corpus.canonicalize()).transpose().context("the corpus")?;
     Ok(Battery { holdpoint, tests, corpus })
+}
+
+/// Whether Cargo built this file from the test of that name.
+fn is(file: &Path, name: &str) -> bool {
+    let file = file.file_name().unwrap_or_default().to_string_lossy();
+    file.rsplit_once('-').is_some_and(|(stem, _)| stem == name)
 }
