@@ -143,6 +143,7 @@ fn protection(loss: Loss) -> Protection {
         Loss::LateMasks => Protection::LateMasks,
         Loss::ProcessLimit => Protection::ProcessLimit,
         Loss::MemoryLimit => Protection::MemoryLimit,
+        Loss::ExecGuard => Protection::ExecGuard,
     }
 }
 

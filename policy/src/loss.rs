@@ -20,12 +20,14 @@ pub enum Loss {
     ProcessLimit,
     /// The limit on memory.
     MemoryLimit,
+    /// The judgement of programs before anything inside executes them.
+    ExecGuard,
 }
 
 impl Loss {
     /// Every protection that may be missing.
-    pub const ALL: [Loss; 5] =
-        [Loss::Namespaces, Loss::Landlock, Loss::LateMasks, Loss::ProcessLimit, Loss::MemoryLimit];
+    pub const ALL: [Loss; 6] =
+        [Loss::Namespaces, Loss::Landlock, Loss::LateMasks, Loss::ProcessLimit, Loss::MemoryLimit, Loss::ExecGuard];
 
     /// The word that stands for this protection in a profile.
     pub fn word(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Loss {
             Loss::LateMasks => "late-masks",
             Loss::ProcessLimit => "process-limit",
             Loss::MemoryLimit => "memory-limit",
+            Loss::ExecGuard => "exec-guard",
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Policy {
     pub env_set: BTreeMap<String, Sourced<String>>,
     /// Programs that cannot be executed inside: absolute paths or starting with `~/`.
     pub exec_deny: Vec<Sourced<String>>,
+    /// Whether every program is judged before anything inside executes it.
+    pub exec_guard: Sourced<bool>,
     /// Protections that may be missing where the machine does not offer them.
     pub allow_missing: Vec<Sourced<Loss>>,
     /// Bounds on what a command may use.

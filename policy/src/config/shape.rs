@@ -49,6 +49,9 @@ pub(crate) struct FileShape {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub(crate) exec_deny_paths: Words,
+    /// Whether every program is judged before anything inside executes it, in every profile; only `true` has an effect.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub(crate) exec_guard: Option<Spanned<bool>>,
     /// At most these protections may be missing, in every profile.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Loss>>"))]
     pub(crate) allow_missing: Option<Spanned<Vec<Loss>>>,
@@ -96,6 +99,9 @@ pub(crate) struct ProfileShape {
     /// Environment variables.
     #[serde(default)]
     pub(crate) env: EnvShape,
+    /// Whether every program is judged before anything inside executes it.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub(crate) exec_guard: Option<Spanned<bool>>,
     /// Programs that cannot be executed.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]

@@ -14,6 +14,7 @@ use crate::hook::{HookOutcomes, HookResult};
 use crate::mode::ApprovalMode;
 use crate::policy::Policy;
 use crate::verdict::{Judgement, Reason, Verdict};
+use std::ffi::OsString;
 
 /// Judges one action. The same input gives the same judgement, always; the judgement has at least one reason.
 ///
@@ -43,6 +44,24 @@ pub fn evaluate(policy: &Policy, action: &Action, hooks: &HookOutcomes) -> Judge
         Action::Tool { name, input } => tool(policy, name, input),
     };
     judged.tighten(hook_verdicts(hooks))
+}
+
+/// Judges a program that something inside the sandbox is about to execute (`exec_guard`). What started it was judged before,
+/// so the approval mode has no say: rules, denied programs and the catalog have. That a script cannot be read before it runs
+/// counts only where somebody wrote so, because each program that comes out of it is judged itself.
+///
+/// ```
+/// use holdpoint_policy::layer::{Flags, compile};
+/// use holdpoint_policy::{Verdict, evaluate::started};
+///
+/// let policy = compile(&[], None, &Flags::default())?;
+/// assert_eq!(started(&policy, &["cargo".into(), "test".into()]).verdict, Verdict::Allow);
+/// assert_eq!(started(&policy, &["sh".into(), "-c".into(), "\"$@\"".into()]).verdict, Verdict::Allow);
+/// assert_eq!(started(&policy, &["git".into(), "push".into(), "--force".into()]).verdict, Verdict::Ask);
+/// # Ok::<(), holdpoint_policy::ConfigError>(())
+/// ```
+pub fn started(policy: &Policy, argv: &[OsString]) -> Judgement {
+    run::started(policy, argv)
 }
 
 /// What the approval mode says when `held_in` and every stricter mode hold this kind of action.

@@ -3,7 +3,7 @@
 use super::by_approval;
 use crate::catalog::{self, Class, Hit};
 use crate::mode::ApprovalMode;
-use crate::policy::Policy;
+use crate::policy::{BUILT_IN, Policy};
 use crate::rules::Rule;
 use crate::shell::{self, Extraction, Invocation};
 use crate::verdict::{Judgement, Reason, Verdict};
@@ -11,8 +11,21 @@ use std::ffi::OsString;
 
 pub(super) fn judge(policy: &Policy, argv: &[OsString]) -> Judgement {
     let read = shell::extract(argv);
-    let mut judged =
+    let judged =
         allowed_by_rules(policy, &read).unwrap_or_else(|| by_approval(policy, ApprovalMode::AutoEdit, "every command"));
+    by_content(policy, &read, judged, |_| true)
+}
+
+/// A program that something already judged starts.
+pub(super) fn started(policy: &Policy, argv: &[OsString]) -> Judgement {
+    let text = "started by a command that went ahead";
+    let judged = Judgement::of(Reason::new(Verdict::Allow, "exec_guard", &policy.exec_guard.origin, text));
+    let written = policy.catalog.unreadable.origin != BUILT_IN;
+    by_content(policy, &shell::extract(argv), judged, |class| class != Class::Unreadable || written)
+}
+
+/// Tightens by what was read out of a command, as far as the class of what is known of it `counts`.
+fn by_content(policy: &Policy, read: &Extraction, mut judged: Judgement, counts: impl Fn(Class) -> bool) -> Judgement {
     for invocation in &read.invocations {
         for rule in policy.rules.iter().filter(|rule| rule.verdict > Verdict::Allow) {
             if let Some(verdict) = rule.judge(invocation) {
@@ -23,10 +36,10 @@ pub(super) fn judge(policy: &Policy, argv: &[OsString]) -> Judgement {
             judged = judged.tighten(Judgement::of(reason));
         }
     }
-    for hit in catalog::hits(&read) {
+    for hit in catalog::hits(read).into_iter().filter(|hit| counts(hit.class)) {
         judged = judged.tighten(by_catalog(policy, &hit));
     }
-    if let Some(why) = &read.unknown {
+    if let Some(why) = read.unknown.as_ref().filter(|_| counts(Class::Unreadable)) {
         let hit = Hit { class: Class::Unreadable, tool: "shell".to_owned(), text: why.clone() };
         judged = judged.tighten(by_catalog(policy, &hit));
     }

@@ -60,6 +60,9 @@ pub fn lines(policy: &Policy) -> Vec<Line> {
             add(key, entry.value.clone(), &entry.origin);
         }
     }
+    if policy.exec_guard.value || policy.exec_guard.origin != crate::policy::BUILT_IN {
+        add("exec_guard", policy.exec_guard.value.to_string(), &policy.exec_guard.origin);
+    }
     for loss in &policy.allow_missing {
         add("allow_missing", loss.value.to_string(), &loss.origin);
     }

@@ -43,6 +43,9 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
         policy.deny_read.iter().map(|entry| Sourced::new(entry.value.to_string(), "")).collect();
     list("cannot read", &denied);
     list("cannot execute", &policy.exec_deny);
+    if policy.exec_guard.value {
+        lines.push("executes no program that was not judged first".to_owned());
+    }
     if matches!(policy.sandbox.value, SandboxMode::WorkspaceWrite | SandboxMode::WorkspaceWriteAndNet) {
         let own: String = policy.protect.iter().map(|path| format!(", {}", path.value)).collect();
         let more = PROTECTED_NAMES.len() - EXAMPLES.len();

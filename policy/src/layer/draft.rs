@@ -31,6 +31,7 @@ impl Draft {
             env_inherit: INHERITED.iter().map(|name| Sourced::built_in((*name).to_owned())).collect(),
             env_set: BTreeMap::new(),
             exec_deny: Vec::new(),
+            exec_guard: Sourced::built_in(false),
             allow_missing: Vec::new(),
             limits: Limits::default(),
             catalog: CatalogVerdicts {
@@ -64,6 +65,9 @@ impl Draft {
         extend(&mut policy.readable, config, &shape.readable_paths, |path| paths::tidy(path));
         extend(&mut policy.writable, config, &shape.writable_paths, |path| paths::tidy(path));
         extend(&mut policy.exec_deny, config, &shape.exec_deny_paths, |path| paths::tidy(path));
+        if let Some(guard) = &shape.exec_guard {
+            policy.exec_guard = sourced(config, guard, |guard| *guard);
+        }
         for loss in &shape.allow_missing {
             if !policy.allow_missing.iter().any(|known| known.value == *loss.get_ref()) {
                 policy.allow_missing.push(sourced(config, loss, |loss| *loss));
@@ -94,6 +98,7 @@ impl Draft {
         let shape = &config.shape;
         self.modes(config, shape.sandbox.as_ref(), shape.approval_policy.as_ref(), "outside a profile");
         self.lists(config, &shape.deny_read_paths, &shape.protect_paths, &shape.exec_deny_paths);
+        self.guard(config, shape.exec_guard.as_ref(), "outside a profile");
         if let Some(most) = &shape.allow_missing {
             self.at_most_missing(most.get_ref(), &config.source_of(most.span()));
         }
@@ -115,6 +120,7 @@ impl Draft {
             self.policy.model = Some(sourced(config, model, Clone::clone));
         }
         self.modes(config, shape.sandbox.as_ref(), shape.approval_policy.as_ref(), "in a project's own file");
+        self.guard(config, shape.exec_guard.as_ref(), "in a project's own file");
         self.lists(config, &shape.deny_read_paths, &shape.protect_paths, &shape.exec_deny_paths);
         self.bounds(config, &shape.limits, &shape.catalog);
     }
@@ -134,6 +140,14 @@ impl Draft {
         if let Some(mode) = approval {
             let asked = sourced(config, mode, |mode| *mode);
             policy.warnings.extend(tighten(&mut policy.approval, asked, "approval_policy", place));
+        }
+    }
+
+    fn guard(&mut self, config: &Config, guard: Option<&Spanned<bool>>, place: &str) {
+        if let Some(guard) = guard {
+            let asked = sourced(config, guard, |guard| *guard);
+            let warning = tighten(&mut self.policy.exec_guard, asked, "exec_guard", place);
+            self.policy.warnings.extend(warning);
         }
     }
 
