@@ -52,11 +52,12 @@ impl Approver {
         Ok(Self { state: state.to_owned(), client: Arc::new(client), server })
     }
 
-    /// Hold `plan` and wait for the decision.
+    /// Hold `plan` and wait for the decision. Without `signals` somebody else has them and the terminal: nothing is asked
+    /// there.
     ///
     /// # Errors
     /// [`Error::Denied`] with the person's reason, [`Error::NoDecision`] when there is none, [`Error::Interrupted`].
-    pub(crate) fn ask(&mut self, plan: HoldPlan, ttl: Duration, signals: &Signals) -> Result<Granted, Error> {
+    pub(crate) fn ask(&mut self, plan: HoldPlan, ttl: Duration, signals: Option<&Signals>) -> Result<Granted, Error> {
         let digest = plan.digest();
         let id = self.client.hold(&plan, ttl).map_err(away)?;
         self.announce(&id)?;
@@ -90,9 +91,15 @@ impl Approver {
     }
 
     /// Wait for the first answer, from wherever it comes.
-    fn decided(&mut self, id: &HoldId, plan: &HoldPlan, ttl: Duration, signals: &Signals) -> Result<Hold, Error> {
+    fn decided(
+        &mut self,
+        id: &HoldId,
+        plan: &HoldPlan,
+        ttl: Duration,
+        signals: Option<&Signals>,
+    ) -> Result<Hold, Error> {
         let deadline = Instant::now() + ttl;
-        let mut prompt = Prompt::open(plan);
+        let mut prompt = signals.and_then(|_| Prompt::open(plan));
         let mut waiter = Waiter::start(&self.client, id)?;
         loop {
             match waiter.told.try_recv() {
@@ -113,7 +120,7 @@ impl Approver {
                 }
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            signals.check()?;
+            signals.map_or(Ok(()), Signals::check)?;
             let answer = wait(&waiter, prompt.as_mut(), signals)?;
             if let Some(answer) = answer {
                 prompt = None;
@@ -218,9 +225,9 @@ impl Waiter {
 }
 
 /// Sleep until the decision, an answer at the terminal or a signal.
-fn wait(waiter: &Waiter, prompt: Option<&mut Prompt>, signals: &Signals) -> Result<Option<Answer>, Error> {
-    let mut fds =
-        vec![PollFd::new(waiter.ready.as_fd(), PollFlags::POLLIN), PollFd::new(signals.stop_fd(), PollFlags::POLLIN)];
+fn wait(waiter: &Waiter, prompt: Option<&mut Prompt>, signals: Option<&Signals>) -> Result<Option<Answer>, Error> {
+    let mut fds = vec![PollFd::new(waiter.ready.as_fd(), PollFlags::POLLIN)];
+    fds.extend(signals.map(|signals| PollFd::new(signals.stop_fd(), PollFlags::POLLIN)));
     if let Some(fd) = prompt.as_ref().and_then(|prompt| prompt.fd()) {
         fds.push(PollFd::new(fd, PollFlags::POLLIN));
     }

@@ -1,12 +1,14 @@
 //! From a policy to the sandbox the runtime is asked for.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::{Loss, SandboxMode};
 use holdpoint_runtime::{Access, Builder, Limits, Protection, Sandbox};
 
 use crate::error::Error;
+use crate::inner::{self, Inner};
 use crate::load::Loaded;
 use crate::places::resolved;
 use crate::process::not_started;
@@ -23,6 +25,8 @@ pub(crate) struct Confinement {
     pub(crate) builder: Builder,
     /// Every host path that is visible inside, without symbolic links.
     visible: Vec<PathBuf>,
+    /// The policy that judges what runs inside, if it does.
+    judged_by: Option<String>,
     /// What the person should know: paths of the profile that do not exist.
     pub(crate) warnings: Vec<String>,
 }
@@ -39,7 +43,15 @@ impl Confinement {
     /// A digest of all that the sandbox is made of: with another one, another sandbox would be made. What the runtime adds to
     /// its request is part of it without being named here.
     pub(crate) fn digest(&self) -> Digest {
-        Digest::of(format!("{:?}", self.builder).as_bytes())
+        Digest::of(format!("{:?} {:?}", self.builder, self.judged_by).as_bytes())
+    }
+
+    /// Says how long a hold of something inside waits for its decision.
+    pub(crate) fn hold_for(&mut self, loaded: &Loaded, ttl: Duration) {
+        if loaded.policy.exec_guard.value {
+            self.builder.on_exec(Inner::new(loaded.clone(), ttl));
+            self.judged_by = Some(loaded.policy_digest());
+        }
     }
 
     /// Whether a host path can be seen inside (a denied one is still a visible place).
@@ -56,6 +68,14 @@ impl Confinement {
 pub(crate) fn confinement(loaded: &Loaded) -> Result<Option<Confinement>, Error> {
     let mode = loaded.policy.sandbox.value;
     match mode {
+        SandboxMode::None if loaded.policy.exec_guard.value => {
+            return Err(Error::Unenforceable {
+                what: format!("exec_guard = true ({})", loaded.policy.exec_guard.origin),
+                why: "what a command executes can be judged only in a sandbox, and the profile says sandbox = \"none\""
+                    .into(),
+                next: "use --sandbox workspace-write, or take exec_guard out of the profile".into(),
+            });
+        }
         SandboxMode::None => return Ok(None),
         SandboxMode::WorkspaceWriteAndNet => {
             return Err(Error::Unenforceable {
@@ -132,7 +152,9 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
         builder.allow_missing(protection(loss.value));
     }
     builder.limits(limits(policy));
-    Confinement { builder, visible, warnings }
+    let mut confinement = Confinement { builder, visible, judged_by: None, warnings };
+    confinement.hold_for(loaded, inner::HOLD);
+    confinement
 }
 
 /// The wall that a profile's word names.

@@ -1,13 +1,15 @@
 //! What a hold shows and covers: the plan of one action, built from what is about to be executed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use holdpoint_approval_web::plan::{Bytes, Content, Digest, EnvRef, FileRef, HoldPlan, Kind, Reason, Stdin};
 use holdpoint_policy::{Judgement, explain};
+use holdpoint_runtime::Exec;
 use nix::unistd::{User, Whence, geteuid, lseek};
 
 use crate::error::Error;
@@ -45,6 +47,42 @@ pub(crate) fn of_run(
     plan.env = env.iter().map(digest).collect();
     plan.stdin = standard_input()?;
     Ok(plan)
+}
+
+/// The plan of an execution inside: everything as the process sees it.
+///
+/// # Errors
+/// [`Error::Io`] when a file that takes part cannot be read: what cannot be named cannot be approved.
+pub(crate) fn of_exec(loaded: &Loaded, exec: &Exec, judgement: &Judgement) -> Result<HoldPlan, Error> {
+    let wrong = |what: &str| {
+        let what = format!("look at {what} of what would be executed");
+        move |error| Error::io(what, error)
+    };
+    let Some(stage) = exec.stages.first() else {
+        return Err(Error::Internal { what: "hold an execution".into(), why: "it names no program".into() });
+    };
+    let inside = |name: &str| Path::new("/proc").join(exec.pid.to_string()).join(name);
+    let mut plan = frame(loaded, Kind::Run, judgement)?;
+    let cwd = exec.current_dir().map_err(wrong("the directory"))?;
+    plan.cwd = cwd.into();
+    plan.cwd_id = identity::of_directory(&inside("cwd")).map_err(wrong("the directory"))?;
+    let below = stage.program.strip_prefix("/").unwrap_or(&stage.program);
+    let mut file = identity::of_file(&inside("root").join(below)).map_err(wrong("the program"))?;
+    file.path = stage.program.as_path().into();
+    plan.executable = Some(file);
+    plan.argv = stage.argv.iter().map(|word| word.clone().into()).collect();
+    plan.operands = program::operands(&stage.argv, cwd, &loaded.workspace.root);
+    plan.env = exec.environment().map_err(wrong("the environment"))?.iter().map(variable).collect();
+    plan.stdin = Stdin::Piped { content: None };
+    Ok(plan)
+}
+
+/// One `NAME=value`.
+fn variable(pair: &OsString) -> EnvRef {
+    let bytes = pair.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == b'=').unwrap_or(bytes.len());
+    let name = OsStr::from_bytes(&bytes[..end]).to_owned();
+    EnvRef { name: name.into(), sha256: Digest::of(bytes.get(end + 1..).unwrap_or_default()) }
 }
 
 /// The plan of an edit: `diff` is what will be done, `targets` the files as they are now.

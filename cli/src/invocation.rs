@@ -149,7 +149,7 @@ impl<'a> Invocation<'a> {
         if judgement.verdict == Verdict::Deny {
             return Err(denied(&judgement));
         }
-        let mut confined = confinement(&self.loaded)?;
+        let mut confined = self.confined(ttl)?;
         let mut env = self.environment();
         let mut program = argv[0].clone();
         let mut asked: Option<(Approver, Granted)> = None;
@@ -163,7 +163,7 @@ impl<'a> Invocation<'a> {
             let plan = self.plan(argv, &env, confined.as_ref(), &judgement)?;
             let (approver, granted) = self.ask(plan, ttl, asked)?;
             self.loaded = load(self.flags)?;
-            confined = confinement(&self.loaded)?;
+            confined = self.confined(ttl)?;
             env = self.environment();
             // The sandbox is started before the last look, so that nothing lies between that and the command.
             let prepared = self.prepare(confined.as_ref(), seat)?;
@@ -257,8 +257,17 @@ impl<'a> Invocation<'a> {
                 approver
             }
         };
-        let granted = approver.ask(plan, ttl, self.signals)?;
+        let granted = approver.ask(plan, ttl, Some(self.signals))?;
         Ok((approver, granted))
+    }
+
+    /// The sandbox, in which holds of what the command executes wait as long as its own.
+    fn confined(&self, ttl: Duration) -> Result<Option<Confinement>, Error> {
+        let mut confined = confinement(&self.loaded)?;
+        if let Some(confined) = &mut confined {
+            confined.hold_for(&self.loaded, ttl);
+        }
+        Ok(confined)
     }
 
     /// The hooks' word and the policy's.

@@ -25,6 +25,7 @@ mod confine;
 mod files;
 mod held;
 mod identity;
+mod inner;
 mod load;
 mod places;
 mod process;

@@ -17,7 +17,7 @@ use crate::places::{Places, SYSTEM_CONFIG, Workspace};
 const PROJECT_CONFIG: &str = ".holdpoint/config.toml";
 
 /// A policy and what it was made for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// What holds.
     pub(crate) policy: Policy,

@@ -50,7 +50,7 @@ pub struct Exec {
 }
 
 /// A file and the arguments it would get.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Stage {
     /// The path inside, without symbolic links. Of a file in memory what `/proc/PID/exe` would say.
