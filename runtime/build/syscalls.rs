@@ -101,7 +101,7 @@ pub(crate) const EXEC: &[Trap] = &[
     ("sched_getaffinity", libc::SYS_sched_getaffinity, None),
 ];
 
-/// What opens a file by its name.
+/// What opens a file by its name, gives it another one or takes one away, or makes it executable: see `strict`.
 pub(crate) const OPEN: &[Trap] = &[
     #[cfg(target_arch = "x86_64")]
     ("open", libc::SYS_open, None),
@@ -109,4 +109,18 @@ pub(crate) const OPEN: &[Trap] = &[
     ("creat", libc::SYS_creat, None),
     ("openat", libc::SYS_openat, None),
     ("openat2", libc::SYS_openat2, None),
+    #[cfg(target_arch = "x86_64")]
+    ("rename", libc::SYS_rename, None),
+    ("renameat", libc::SYS_renameat, None),
+    ("renameat2", libc::SYS_renameat2, None),
+    #[cfg(target_arch = "x86_64")]
+    ("link", libc::SYS_link, None),
+    ("linkat", libc::SYS_linkat, None),
+    #[cfg(target_arch = "x86_64")]
+    ("unlink", libc::SYS_unlink, None),
+    ("unlinkat", libc::SYS_unlinkat, None),
+    #[cfg(target_arch = "x86_64")]
+    ("chmod", libc::SYS_chmod, None),
+    ("fchmodat", libc::SYS_fchmodat, None),
+    ("fchmodat2", 452, None),
 ];

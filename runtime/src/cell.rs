@@ -44,6 +44,7 @@ impl Cell {
         let (ruleset, inside, first, resident) =
             (lift(&ruleset)?, lift(&inside)?, lift(&first)?, lift(&executable::resident()?)?);
         let ends = compile::Ends {
+            opener: None,
             resident: resident.as_raw_fd(),
             control: inside.as_raw_fd(),
             ruleset: Some(ruleset.as_raw_fd()),

@@ -219,6 +219,13 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
+        let strict = self.sandbox.plan().deny_read_strict;
+        if strict && (self.private_tmp || self.rights.read.is_some() || self.rights.write.is_some()) {
+            // The opener sees the sandbox's files, under the sandbox's walls: neither another /tmp nor one command's layer.
+            return Err(self.invalid(
+                "cannot have paths or a /tmp of its own in a sandbox with strict reads; leave out one of the two",
+            ));
+        }
         let cell = self.private_tmp.then(|| Cell::start(self.sandbox)).transpose()?;
         let (control, root) = match cell {
             Some(Cell { control, root }) => (control, root),

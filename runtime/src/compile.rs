@@ -48,6 +48,16 @@ pub(crate) struct Ends {
     pub(crate) control: RawFd,
     /// The Landlock ruleset, unless it may be missing.
     pub(crate) ruleset: Option<RawFd>,
+    /// With strict reads.
+    pub(crate) opener: Option<OpenerEnds>,
+}
+
+/// What the opener needs.
+pub(crate) struct OpenerEnds {
+    /// Its socket.
+    pub(crate) socket: RawFd,
+    /// The Landlock ruleset that keeps signals from it, where there is one.
+    pub(crate) apart: Option<RawFd>,
 }
 
 /// The sandbox's control groups.
@@ -366,20 +376,27 @@ impl Compiler {
     /// Gives everything up and becomes an init.
     fn confine(&mut self, plan: &Plan, ends: &Ends) {
         self.step(Step::NullStandard);
-        self.limits(plan);
-        self.step(Step::Descriptor { from: Descriptor::Known(ends.control), to: CONTROL });
-        self.step(Step::CloseFrom(CONTROL + 1));
+        let resident = Descriptor::Known(ends.resident);
         self.step(Step::NoNewPrivileges);
         self.step(Step::Bounding { keep: 0 });
         self.step(Step::Capabilities(0));
         if let Some(ruleset) = ends.ruleset {
             self.step(Step::LandlockRestrict { ruleset });
         }
+        if let Some(OpenerEnds { socket, apart }) = ends.opener {
+            // Under the same walls as the commands, and its files do not count against their limits.
+            self.step(Step::Spawn(Box::new(opener(resident, socket))));
+            if let Some(ruleset) = apart {
+                self.step(Step::LandlockRestrict { ruleset });
+            }
+        }
+        self.limits(plan);
+        self.step(Step::Descriptor { from: Descriptor::Known(ends.control), to: CONTROL });
+        self.step(Step::CloseFrom(CONTROL + 1));
         if plan.limits.disk.is_some() {
             self.step(Step::NoPreallocation);
         }
         self.step(Step::Seccomp(Calls::Namespaced));
-        let resident = Descriptor::Known(ends.resident);
         self.step(Step::Execute { program: resident, arguments: Arguments::new(vec![c"init".into()]) });
     }
 
@@ -437,6 +454,18 @@ fn covering(resident: Descriptor, socket: RawFd) -> Program {
         Step::Bounding { keep: CAP_SYS_ADMIN },
         Step::Capabilities(CAP_SYS_ADMIN),
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"warden".into()]) },
+    ];
+    Program::new(steps, Vec::new())
+}
+
+/// The opener has no rights of its own; only the traps, which pid 1 installs later, do not hold it.
+fn opener(resident: Descriptor, socket: RawFd) -> Program {
+    let steps = vec![
+        Step::NewSession,
+        Step::Descriptor { from: Descriptor::Known(socket), to: CONTROL },
+        Step::CloseFrom(CONTROL + 1),
+        Step::Seccomp(Calls::Namespaced),
+        Step::Execute { program: resident, arguments: Arguments::new(vec![c"opener".into()]) },
     ];
     Program::new(steps, Vec::new())
 }

@@ -18,6 +18,8 @@ pub enum Protection {
     Seccomp,
     /// Masks for denied files that appear after the start.
     LateMasks,
+    /// No time in which a denied file that appears after the start is not masked yet.
+    StrictReads,
     /// A limit on the number of processes.
     ProcessLimit,
     /// A limit on memory.
@@ -48,6 +50,7 @@ impl fmt::Display for Protection {
             Self::Landlock => "landlock",
             Self::Seccomp => "seccomp",
             Self::LateMasks => "late-masks",
+            Self::StrictReads => "strict-reads",
             Self::ReservedNames => "reserved-names",
             Self::ProcessLimit => "process-limit",
             Self::MemoryLimit => "memory-limit",

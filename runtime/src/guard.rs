@@ -8,9 +8,10 @@ use crate::{
     error::{Error, Result},
     plan::Plan,
     reserve::Reservation,
+    survey::Inode,
     sweep::Sweeper,
     warden::Warden,
-    watch::{Late, Scope, Watch, WatchError},
+    watch::{Late as Act, Scope, Watch, WatchError},
 };
 use nix::{
     errno::Errno,
@@ -18,10 +19,11 @@ use nix::{
     sys::socket::{Shutdown, shutdown},
 };
 use std::{
+    fs::Metadata,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
 };
 
@@ -30,6 +32,44 @@ use std::{
 pub(crate) struct Guard {
     _stop: OwnedFd,
     failed: Arc<OnceLock<&'static str>>,
+    late: Arc<Late>,
+}
+
+/// What appears while commands run, and the warden who covers it: asked by the guard's own thread, and by whoever must be
+/// sure that nothing is left to cover.
+#[derive(Debug)]
+pub(crate) struct Late(Mutex<(Charge, Warden)>);
+
+impl Late {
+    fn lock(&self) -> MutexGuard<'_, (Charge, Warden)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Covers everything that has appeared. `true`: there was something.
+    pub(crate) fn settle(&self) -> Result<bool> {
+        let (charge, warden) = &mut *self.lock();
+        charge.cover_new(warden)
+    }
+
+    /// Whether a path is denied.
+    pub(crate) fn denies(&self, path: &Path, directory: bool) -> bool {
+        self.lock().0.watch.as_ref().is_none_or(|watch| watch.denies(path, directory))
+    }
+
+    /// Whether a file is denied for another name that it has or had.
+    pub(crate) fn knows(&self, file: &Metadata) -> bool {
+        self.lock().0.watch.as_ref().is_none_or(|watch| watch.knows_denied(file))
+    }
+
+    /// Whether [`knows`](Self::knows) could say so of a file with this number.
+    pub(crate) fn may_know(&self, inode: Inode) -> bool {
+        self.lock().0.watch.as_ref().is_none_or(|watch| watch.may_know_denied(inode))
+    }
+
+    /// Whether a directory called `from` might hold what is denied there and not where it is called `to`.
+    pub(crate) fn frees(&self, from: &Path, to: &Path) -> bool {
+        self.lock().0.watch.as_ref().is_none_or(|watch| watch.frees(from, to))
+    }
 }
 
 /// Starts to watch what a plan hides or keeps; nothing when that is nothing. The watch counts from the survey on, so nothing
@@ -78,6 +118,7 @@ fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> 
 }
 
 /// A sandbox that was just started, and what its guard is to look after.
+#[derive(Debug)]
 pub(crate) struct Charge {
     /// The resident program, for sweeper and warden.
     pub(crate) resident: OwnedFd,
@@ -102,17 +143,24 @@ impl Guard {
         charge.cover_new(&mut warden)?;
         let (stopped, stop) = io::pipe().map_err(Error::io("make the guard's pipe"))?;
         let failed = Arc::new(OnceLock::new());
-        let tell = Arc::clone(&failed);
+        let control = Arc::clone(&charge.control);
+        let late = Arc::new(Late(Mutex::new((charge, warden))));
+        let (tell, works) = (Arc::clone(&failed), Arc::clone(&late));
         let work = move || {
-            if let Err(why) = charge.look_after(&mut warden, stopped.as_fd()) {
+            if let Err(why) = look_after(&works, stopped.as_fd()) {
                 tell.get_or_init(|| why);
-                if shutdown(charge.control.as_raw_fd(), Shutdown::Both).is_err() {
+                if shutdown(control.as_raw_fd(), Shutdown::Both).is_err() {
                     // Not connected any more: the sandbox has ended by itself.
                 }
             }
         };
         thread::Builder::new().name("guard".into()).spawn(work).map_err(Error::io("start the guard"))?;
-        Ok(Some(Self { _stop: stop.into(), failed }))
+        Ok(Some(Self { _stop: stop.into(), failed, late }))
+    }
+
+    /// What covers late files.
+    pub(crate) fn late(&self) -> Arc<Late> {
+        Arc::clone(&self.late)
     }
 
     /// Why the guard ended the sandbox, if it did.
@@ -121,41 +169,51 @@ impl Guard {
     }
 }
 
-impl Charge {
-    /// Works until told to stop, or until it cannot keep what was promised.
-    fn look_after(&mut self, warden: &mut Warden, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
-        const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
-        const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
-        let watch = self.watch.as_ref().map(AsFd::as_fd);
-        let _sweeper =
-            Sweeper::start(&self.resident, &self.first, watch, &self.reserved, &self.groups).map_err(|_| NO_SWEEPER)?;
-        if self.hurry {
-            warden.start(&self.resident, &self.first).map_err(|_| NOT_COVERED)?;
+/// Works until told to stop, or until it cannot keep what was promised.
+fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
+    const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
+    const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
+    let (_sweeper, appeared) = {
+        let (Charge { resident, first, reserved, groups, watch, hurry, .. }, warden) = &mut *late.lock();
+        let watch = watch.as_ref().map(AsFd::as_fd);
+        let sweeper = Sweeper::start(resident, first, watch, reserved, groups).map_err(|_| NO_SWEEPER)?;
+        if *hurry {
+            warden.start(resident, first).map_err(|_| NOT_COVERED)?;
         }
-        loop {
-            let mut waits = vec![PollFd::new(stopped, PollFlags::POLLIN)];
-            waits.extend(self.watch.as_ref().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
-            waits.extend(warden.socket().map(|socket| PollFd::new(socket, PollFlags::POLLIN)));
-            match poll(&mut waits, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return Err(NOT_COVERED),
-            }
-            let ready = |index: usize| waits.get(index).is_some_and(|wait| wait.any().unwrap_or(true));
-            let (stop, appeared, warden_gone) = (ready(0), ready(1), ready(2));
-            if stop {
-                return Ok(());
-            }
-            if warden_gone || (appeared && self.cover_new(warden).is_err()) {
-                return Err(NOT_COVERED);
-            }
+        (sweeper, watch.map(|watch| watch.try_clone_to_owned()).transpose().map_err(|_| NOT_COVERED)?)
+    };
+    loop {
+        let warden =
+            late.lock().1.socket().map(|socket| socket.try_clone_to_owned()).transpose().map_err(|_| NOT_COVERED)?;
+        let mut waits = vec![PollFd::new(stopped, PollFlags::POLLIN)];
+        waits.extend(appeared.iter().chain(&warden).map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        match poll(&mut waits, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return Err(NOT_COVERED),
+        }
+        if waits[0].any().unwrap_or(true) {
+            return Ok(());
+        }
+        let (charge, warden) = &mut *late.lock();
+        // Only now: an answer to another thread is not the warden's end.
+        if warden.is_gone() || charge.cover_new(warden).is_err() {
+            return Err(NOT_COVERED);
         }
     }
+}
 
-    fn cover_new(&mut self, warden: &mut Warden) -> Result<()> {
-        let Self { resident, first, watch: Some(watch), .. } = self else { return Ok(()) };
-        let mut cover = |late: Late, path: &Path| warden.cover(resident, first, late, path);
-        watch
-            .drain(&mut cover)
+impl Charge {
+    /// `true`: there was something to cover.
+    fn cover_new(&mut self, warden: &mut Warden) -> Result<bool> {
+        let Self { resident, first, watch: Some(watch), .. } = self else { return Ok(false) };
+        let mut covered = false;
+        let mut cover = |late: Act, path: &Path| {
+            covered = true;
+            warden.cover(resident, first, late, path)
+        };
+        let drained = watch.drain(&mut cover);
+        drained
+            .map(|()| covered)
             .map_err(|error| Error::Io { doing: "hide what appeared", source: io::Error::other(error) })
     }
 }

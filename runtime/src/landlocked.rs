@@ -9,7 +9,7 @@ use crate::{
 };
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    RulesetCreatedAttr, RulesetError, Scope,
 };
 use std::{
     os::fd::OwnedFd,
@@ -98,6 +98,18 @@ pub(crate) fn ruleset(plan: &Plan, enforced: &mut Enforced) -> Result<Option<Own
         .map_err(|error| Error::Unsupported { protection: Protection::Landlock, needs: error.to_string() })?;
     enforced.holds(Protection::Landlock, describe(abi));
     Ok(built)
+}
+
+/// A ruleset for pid 1 and the commands alone, which the opener is not under: they may not signal it. `None` where Landlock
+/// knows no signals.
+pub(crate) fn apart() -> Result<Option<OwnedFd>> {
+    if sys::landlock::abi() < COMPLETE {
+        return Ok(None);
+    }
+    let unsupported =
+        |error: RulesetError| Error::Unsupported { protection: Protection::StrictReads, needs: error.to_string() };
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).scope(Scope::Signal);
+    Ok(ruleset.and_then(Ruleset::create).map_err(unsupported)?.into())
 }
 
 fn build(plan: &Plan, abi: i32) -> std::result::Result<Option<OwnedFd>, Box<dyn std::error::Error>> {

@@ -117,6 +117,7 @@ mod rights;
 mod sandbox;
 mod socket;
 mod stdio;
+mod strict;
 mod supervise;
 mod survey;
 mod sweep;

@@ -163,6 +163,9 @@ pub struct Plan {
     pub pins: Vec<PathBuf>,
     /// Patterns that also cover what appears later.
     pub deny_read: Vec<Denied>,
+    /// Whether opens are judged before they happen, so that there is no time in which a late file is not covered yet.
+    #[serde(default)]
+    pub deny_read_strict: bool,
     /// Names and patterns protected beside the built-in ones.
     pub protect: Vec<String>,
     /// Programs that cannot be executed.

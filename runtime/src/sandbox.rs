@@ -18,7 +18,9 @@ use crate::{
     program::{self, LIFTED, Program},
     reserve::{self, Reservation},
     restricted::{self, Modes, Place, Restricted},
-    socket, supervise,
+    socket,
+    strict::{self, Strict},
+    supervise,
     sys::{
         launch::{self, Started},
         wire::Request,
@@ -105,7 +107,7 @@ impl Sandbox {
         let watch = guard::watch(&plan, &mut enforced);
         let launched =
             watch.map_err(Failed::from).and_then(|watch| Ok((launch(&plan, &mut enforced, &limits, edit)?, watch)));
-        let (Launched { first, control, resident }, watch) = match launched {
+        let (Launched { first, control, resident, opener }, watch) = match launched {
             Ok(launched) => launched,
             Err(failed) => {
                 reserve::release(&reserved);
@@ -134,7 +136,7 @@ impl Sandbox {
             hurry: !sandbox.plan.deny_read.is_empty(),
         })?;
         sandbox.watch_limits()?;
-        sandbox.supervise(exec, None)?;
+        sandbox.supervise(exec, None, opener)?;
         Ok(sandbox)
     }
 
@@ -150,14 +152,21 @@ impl Sandbox {
         let mut sandbox =
             Self { plan, enforced, control, first, next, guard, limits, reserved, restricted, supervisor };
         sandbox.watch_limits()?;
-        sandbox.supervise(exec, Some(modes))?;
+        sandbox.supervise(exec, Some(modes), None)?;
         Ok(sandbox)
     }
 
     /// Starts to answer what waits, before any command runs.
-    fn supervise(&mut self, exec: Option<Arc<dyn ExecGuard>>, modes: Option<Modes>) -> Result<()> {
+    fn supervise(
+        &mut self,
+        exec: Option<Arc<dyn ExecGuard>>,
+        modes: Option<Modes>,
+        opener: Option<OwnedFd>,
+    ) -> Result<()> {
+        let late = self.guard.as_ref().map(Guard::late);
+        let strict = opener.map(|opener| Strict::start(opener, late, self.control())).transpose()?;
         let (control, first) = (self.control(), self.first.pid);
-        self.supervisor = supervise::start(&self.plan, exec, modes, control, first, &mut self.enforced)?;
+        self.supervisor = supervise::start(&self.plan, exec, modes, strict, control, first, &mut self.enforced)?;
         Ok(())
     }
 
@@ -293,6 +302,8 @@ struct Launched {
     first: Started,
     control: OwnedFd,
     resident: OwnedFd,
+    /// Our end of the opener's socket, with strict reads.
+    opener: Option<OwnedFd>,
 }
 
 fn launch(
@@ -305,7 +316,9 @@ fn launch(
     let resident = lift(executable::resident()?)?;
     let (control, inside) = socket::pair()?;
     let inside = lift(inside)?;
+    let opener = plan.deny_read_strict.then(|| strict::Ends::new(ruleset.is_some())).transpose()?;
     let ends = Ends {
+        opener: opener.as_ref().map(strict::Ends::passed),
         resident: resident.as_raw_fd(),
         control: inside.as_raw_fd(),
         ruleset: ruleset.as_ref().map(AsRawFd::as_raw_fd),
@@ -318,7 +331,7 @@ fn launch(
         }
         failed => failed,
     })?;
-    Ok(Launched { first, control, resident })
+    Ok(Launched { first, control, resident, opener: opener.map(strict::Ends::ours) })
 }
 
 /// The way into the control groups of a sandbox.

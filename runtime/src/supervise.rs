@@ -7,6 +7,7 @@ use crate::{
     notify::{Handler, Supervisor, Traps},
     plan::Plan,
     restricted::Modes,
+    strict::{self, Strict},
 };
 use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
@@ -26,6 +27,7 @@ pub(crate) fn start(
     plan: &Plan,
     exec: Option<Arc<dyn ExecGuard>>,
     modes: Option<Modes>,
+    strict: Option<Strict>,
     control: Arc<OwnedFd>,
     first: i32,
     enforced: &mut Enforced,
@@ -34,6 +36,13 @@ pub(crate) fn start(
     if let Some(modes) = modes {
         traps |= Traps::MODES;
         handlers.push(Box::new(modes));
+    }
+    let judged = strict.is_some();
+    if let Some(strict) = strict {
+        traps |= Traps::OPEN;
+        handlers.push(Box::new(strict));
+    } else if plan.deny_read_strict {
+        strict::missing(plan, enforced)?;
     }
     let guarded = exec.is_some();
     if let Some(guard) = exec {
@@ -45,6 +54,9 @@ pub(crate) fn start(
     }
     match Supervisor::start(control, traps, handlers) {
         Ok(supervisor) => {
+            if judged {
+                enforced.holds(Protection::StrictReads, "opens, renames and links are judged before they happen");
+            }
             if guarded {
                 let how = "every program is judged before it runs and compared before its code does";
                 enforced.holds(Protection::ExecGuard, how);

@@ -12,7 +12,10 @@ use crate::{
     },
     watch::Late,
 };
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::wait::{Id, WaitPidFlag, waitid},
+};
 use std::{
     io,
     os::{
@@ -32,6 +35,14 @@ impl Warden {
     /// Its end of the conversation, if it runs: readable out of turn when it is gone.
     pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether it ran and has ended. Between two questions it says nothing.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.socket().is_some_and(|socket| {
+            let mut wait = [PollFd::new(socket, PollFlags::POLLIN)];
+            poll(&mut wait, PollTimeout::ZERO).is_err() || wait[0].any().unwrap_or(true)
+        })
     }
 
     /// Starts it in the sandbox whose pid 1 has the pidfd `first`, and waits until it listens.

@@ -198,6 +198,26 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether a pattern denies `path`.
+    pub(crate) fn denies(&self, path: &Path, directory: bool) -> bool {
+        self.places.deny(path, directory)
+    }
+
+    /// Whether a file with this number is known, as one that is denied or as one that was.
+    pub(crate) fn may_know_denied(&self, inode: Inode) -> bool {
+        self.inodes.may_contain(inode)
+    }
+
+    /// Whether a file is denied for another name that it has or had.
+    pub(crate) fn knows_denied(&self, status: &Metadata) -> bool {
+        self.inodes.contains(status)
+    }
+
+    /// Whether a directory called `from` might hold what is denied there and not where it is called `to`.
+    pub(crate) fn frees(&self, from: &Path, to: &Path) -> bool {
+        self.places.free(from, to)
+    }
+
     /// Reports everything that appeared.
     pub(crate) fn drain(&mut self, on: Report<'_>) -> Result<(), WatchError> {
         loop {
@@ -392,8 +412,11 @@ impl Watch {
         match on(late, path) {
             Ok(()) => Ok(()),
             // It came and went: there is nothing to cover. Should it come again, it is an event again.
-            Err(_) if path.symlink_metadata().is_err() => Ok(()),
-            Err(_) => on(late, path).map_err(|source| WatchError::Cover { path: path.to_owned(), source }),
+            Err(error) if gone(&error) || path.symlink_metadata().is_err() => Ok(()),
+            Err(_) => match on(late, path) {
+                Err(source) if !gone(&source) => Err(WatchError::Cover { path: path.to_owned(), source }),
+                _ => Ok(()),
+            },
         }
     }
 }
@@ -402,6 +425,11 @@ impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
+}
+
+/// Whether a path could not be covered because nothing was there at that moment.
+fn gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ESTALE))
 }
 
 /// Tells a file from one that took its place. The number of a removed inode is given out again, so its birth counts, or its

@@ -86,6 +86,16 @@ impl Listener {
         notify::answer_with(self.0.as_fd(), call.id, fd.as_fd(), close_on_exec)
     }
 
+    /// Gives the caller a copy of `fd` and lets it wait on; the number of the copy.
+    pub(crate) fn place(&self, call: &Held, fd: impl AsFd, close_on_exec: bool) -> sys::Result<i32> {
+        notify::place(self.0.as_fd(), call.id, fd.as_fd(), close_on_exec)
+    }
+
+    /// Answers with a value, without the kernel doing anything.
+    pub(crate) fn answer_with_value(&self, call: &Held, value: i32) {
+        Self::sent(notify::return_value(self.0.as_fd(), call.id, value.into()));
+    }
+
     fn sent(answered: sys::Result<()>) {
         // Killed meanwhile: nobody waits for the answer.
         if answered.is_err() {}

@@ -89,6 +89,7 @@ fn plan(spec: &Value) -> Plan {
         kept: Vec::new(),
         pins: Vec::new(),
         deny_read: Vec::new(),
+        deny_read_strict: false,
         protect: Vec::new(),
         exec_deny: Vec::new(),
         watched: Vec::new(),

@@ -316,19 +316,21 @@ impl Globs {
 
     /// What the symlink `below`, in a directory with the states `at`, brings forward for the directory it leads to.
     pub(crate) fn through(&self, at: States, place: Place, below: &Path) -> States {
-        let (mut states, mut place) = (at, place);
-        let mut lower = Vec::new();
-        for name in below {
-            lowercase(name, &mut lower);
-            states = self.step(&states, &lower, place.names());
-            place = place.enter(name);
-        }
-        self.progressed(&states)
+        self.progressed(&self.reached(at, place, below).0)
     }
 
     /// Whether some pattern is absolute.
     pub(crate) fn reach_beyond(&self) -> bool {
         self.anchored.iter().any(|pattern| pattern.absolute)
+    }
+
+    /// The states and the place in the directory `below`, seen from a directory with those given.
+    pub(crate) fn reached(&self, at: States, place: Place, below: &Path) -> (States, Place) {
+        let mut lower = Vec::new();
+        below.iter().fold((at, place), |(at, place), name| {
+            lowercase(name, &mut lower);
+            (self.step(&at, &lower, place.names()), place.enter(name))
+        })
     }
 
     /// The pattern that denies `root` itself or a directory above it.

@@ -8,6 +8,8 @@ mod clone;
 pub(crate) mod landlock;
 pub(crate) mod launch;
 pub(crate) mod notify;
+pub(crate) mod opening;
+pub(crate) mod opens;
 pub(crate) mod seccomp;
 pub(crate) mod wire;
 

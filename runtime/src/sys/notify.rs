@@ -85,6 +85,11 @@ pub(crate) fn refuse(listener: BorrowedFd<'_>, id: u64, errno: i32) -> Result<()
     respond(listener, libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 })
 }
 
+/// Answers the call with a value.
+pub(crate) fn return_value(listener: BorrowedFd<'_>, id: u64, value: i64) -> Result<()> {
+    respond(listener, libc::seccomp_notif_resp { id, val: value, error: 0, flags: 0 })
+}
+
 fn respond(listener: BorrowedFd<'_>, mut answer: libc::seccomp_notif_resp) -> Result<()> {
     ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer).map(drop)
 }
@@ -92,14 +97,23 @@ fn respond(listener: BorrowedFd<'_>, mut answer: libc::seccomp_notif_resp) -> Re
 /// Puts a copy of `fd` into the caller and answers the call with its number there, both at once (Linux 5.14).
 #[allow(dead_code, reason = "who judges opens uses it")]
 pub(crate) fn answer_with(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<()> {
+    give(listener, id, fd, close_on_exec, libc::SECCOMP_ADDFD_FLAG_SEND as u32).map(drop)
+}
+
+/// Only puts it there; the number. The call waits on.
+pub(crate) fn place(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<i32> {
+    give(listener, id, fd, close_on_exec, 0)
+}
+
+fn give(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool, flags: u32) -> Result<i32> {
     let mut given = libc::seccomp_notif_addfd {
         id,
-        flags: libc::SECCOMP_ADDFD_FLAG_SEND as u32,
+        flags,
         srcfd: fd.as_raw_fd() as u32,
         newfd: 0,
         newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
     };
-    ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw mut given).map(drop)
+    ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw mut given)
 }
 
 /// Whether a thread is the first of its process, whose number is the process's.

@@ -30,6 +30,11 @@ impl Inodes {
         !known
     }
 
+    /// Whether a file with this number is or was one.
+    pub(super) fn may_contain(&self, inode: Inode) -> bool {
+        self.first.contains(&inode) || self.later.contains_key(&inode)
+    }
+
     /// Whether a file is a denied one.
     pub(super) fn contains(&self, status: &Metadata) -> bool {
         let inode = (status.dev(), status.ino());

@@ -65,6 +65,19 @@ impl Places {
         })
     }
 
+    /// Whether something in the directory `from` might not be denied any more once that is called `to`: a pattern with a
+    /// directory in it (`config/*.key`) has come some way to `from` and not to `to`, or `to` lies where names mean nothing.
+    pub(super) fn free(&self, from: &Path, to: &Path) -> bool {
+        self.tops.iter().any(|top| {
+            let Ok(from) = from.strip_prefix(&top.path) else { return false };
+            let reached = |below| self.globs.reached(top.states.clone(), top.place, below);
+            let (left, left_place) = reached(from);
+            let Ok(to) = to.strip_prefix(&top.path) else { return !left.is_empty() || left_place.names() };
+            let (entered, entered_place) = reached(to);
+            (!left.is_empty() && left != entered) || (left_place.names() && !entered_place.names())
+        })
+    }
+
     /// Whether patterns go on behind the symlink `link`.
     pub(super) fn lead_through(&self, link: &Path) -> bool {
         self.through(link).next().is_some()

@@ -1,5 +1,5 @@
 //! The resident program: a freestanding executable of a few kilobytes that runs inside the sandbox as pid 1 (`init`)
-//! and as warden, and beside it as sweeper. It is a program of its own, not a copy of the caller, so that nothing of
+//! as warden and as opener, and beside it as sweeper. It is a program of its own, not a copy of the caller, so that nothing of
 //! the embedding process (memory, environment, descriptors) exists inside. No standard library, no libc, no allocator.
 
 #![no_std]
@@ -8,11 +8,17 @@
 
 #[path = "../clone.rs"]
 mod clone;
+mod files;
 mod init;
 mod memory;
 mod restricted;
+mod opener;
+#[allow(dead_code, reason = "each side of the conversation uses its half")]
+#[path = "../opening.rs"]
+mod opening;
 mod sweeper;
 mod syscall;
+mod walk;
 mod warden;
 #[allow(dead_code, reason = "each side of the conversation uses its half")]
 #[path = "../wire.rs"]
@@ -51,6 +57,7 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
         Some(b'i') => init::serve(),
         Some(b'r') => restricted::serve(),
         Some(b'w') => warden::serve(),
+        Some(b'o') => opener::serve(),
         Some(b's') => sweeper::sweep(&arguments),
         _ => syscall::exit(64),
     }

@@ -60,6 +60,14 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> 
 }
 
 /// # Safety
+/// As bcmp(3).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
+    // SAFETY: the caller vouches for both ranges.
+    unsafe { memcmp(left, right, count) }
+}
+
+/// # Safety
 /// As strlen(3).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {

@@ -56,7 +56,7 @@ const OPEN_TREE_CLONE: usize = 1;
 
 pub(crate) type Result<T> = core::result::Result<T, i32>;
 
-fn call(number: usize, arguments: [usize; 6]) -> Result<usize> {
+pub(crate) fn call(number: usize, arguments: [usize; 6]) -> Result<usize> {
     let [a, b, c, d, e, f] = arguments;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
@@ -119,7 +119,11 @@ pub(crate) fn close(fd: i32) {
 
 /// Closes every descriptor but standard input, output and error.
 pub(crate) fn close_others() -> Result<usize> {
-    call(CLOSE_RANGE, [3, u32::MAX as usize, 0, 0, 0, 0])
+    close_from(3)
+}
+
+pub(crate) fn close_from(first: i32) -> Result<usize> {
+    call(CLOSE_RANGE, [first as usize, u32::MAX as usize, 0, 0, 0, 0])
 }
 
 pub(crate) fn duplicate(from: i32, to: i32) -> Result<usize> {
@@ -255,6 +259,12 @@ pub(crate) fn reap_waiting() -> bool {
             Err(_) => return false,
         }
     }
+}
+
+/// Children vanish when they end.
+pub(crate) fn ignore_children() {
+    let ignore = [1usize, 0, 0, 0];
+    if call(number::SIGACTION, [17, ignore.as_ptr() as usize, 0, 8, 0, 0]).is_err() {}
 }
 
 /// A descriptor that becomes readable when a child ends.

@@ -1,0 +1,150 @@
+//! Denied reads without a window (`deny_read_strict`): every call that opens a file, or gives one another name, is held until
+//! it has been judged, and is then carried out by the opener, a process inside, on the very file that was judged.
+//!
+//! - The caller's path is copied once; nothing the caller changes afterwards counts (the race in seccomp_unotify(2)).
+//! - The opener names the file (`O_PATH`) under the caller's root, directory and `/proc/self`, as the kernel would. Then what
+//!   has appeared meanwhile is covered; if there was something, the file is named again and the mask is found.
+//! - The name is judged by where the file is now; a file with several names also by what it is.
+//! - What passed is opened by that descriptor, and the caller gets it as the result of its call.
+//!
+//! Because no denied name can be renamed, linked, removed or given another mode from inside, no file can lose its denied name
+//! except by somebody outside. The kernel is never told to go on by itself, for it would read the path again; except where the
+//! caller only wants to name a file (`O_PATH`), not open it.
+
+mod call;
+mod opener;
+mod turn;
+
+use crate::{
+    compile::OpenerEnds,
+    enforced::{Enforced, Protection},
+    error::{Error, Result},
+    guard::Late,
+    landlocked,
+    notify::{Handler, Listener, Target},
+    plan::Plan,
+    program::{self, LIFTED},
+    socket,
+    sys::notify::Held,
+};
+use call::Call;
+use nix::sys::socket::{Shutdown, shutdown};
+use opener::Opener;
+use std::{
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::Arc,
+    thread,
+};
+use turn::{Stop, Turn};
+
+/// Both ends of the opener's socket and what keeps signals from it, before the launch.
+pub(crate) struct Ends {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    apart: Option<OwnedFd>,
+}
+
+impl Ends {
+    pub(crate) fn new(landlock: bool) -> Result<Self> {
+        let lift = |fd: OwnedFd| program::lift(fd.as_fd(), LIFTED);
+        let (ours, theirs) = socket::pair()?;
+        let apart = landlock.then(landlocked::apart).transpose()?.flatten().map(lift).transpose()?;
+        Ok(Self { ours, theirs: lift(theirs)?, apart })
+    }
+
+    /// For the program that starts the opener.
+    pub(crate) fn passed(&self) -> OpenerEnds {
+        OpenerEnds { socket: self.theirs.as_raw_fd(), apart: self.apart.as_ref().map(AsRawFd::as_raw_fd) }
+    }
+
+    /// After the launch.
+    pub(crate) fn ours(self) -> OwnedFd {
+        self.ours
+    }
+}
+
+/// Where there is no mount view, nobody opens files for others.
+pub(crate) fn missing(plan: &Plan, enforced: &mut Enforced) -> Result<()> {
+    let needs = "namespaces, which this host refuses, are needed".to_owned();
+    if !plan.allow_missing.contains(&Protection::StrictReads) {
+        return Err(Error::Unsupported { protection: Protection::StrictReads, needs });
+    }
+    enforced.missing(Protection::StrictReads, needs);
+    Ok(())
+}
+
+/// Answers the held calls that name files.
+pub(crate) struct Strict {
+    shared: Arc<Shared>,
+    opener: Opener,
+}
+
+/// What every answer needs.
+struct Shared {
+    late: Arc<Late>,
+    control: Arc<OwnedFd>,
+}
+
+impl Strict {
+    /// Waits for the opener behind `socket`. `late` covers what appears; `control` is closed, and with it the sandbox ends,
+    /// when a call cannot be judged any more.
+    pub(crate) fn start(socket: OwnedFd, late: Option<Arc<Late>>, control: Arc<OwnedFd>) -> Result<Self> {
+        let late = late.ok_or_else(|| Error::Unsupported {
+            protection: Protection::StrictReads,
+            needs: "late masks, which the plan allows to be missing, are needed".into(),
+        })?;
+        Ok(Self { shared: Arc::new(Shared { late, control }), opener: Opener::greet(socket)? })
+    }
+}
+
+impl Handler for Strict {
+    fn takes(&self, call: &Held) -> bool {
+        call::NUMBERS.contains(&call.number)
+    }
+
+    fn answer(&mut self, listener: &Arc<Listener>, held: &Held) {
+        let call = match Call::of(held, Target::of(held)) {
+            Ok(call) => call,
+            Err(errno) => return listener.refuse(held, errno),
+        };
+        let turn = Turn { shared: &self.shared, opener: &self.opener, listener, held, waits: false };
+        match turn.take(&call) {
+            Err(Stop::Waits) => self.answer_apart(listener, held, call),
+            done => finish(&self.shared, listener, held, done),
+        }
+    }
+}
+
+impl Strict {
+    /// A call that may wait for long gets a thread and an opener of its own.
+    fn answer_apart(&self, listener: &Arc<Listener>, held: &Held, call: Call) {
+        let (shared, listener, held) = (Arc::clone(&self.shared), Arc::clone(listener), *held);
+        let apart = self.opener.fork().and_then(|opener| {
+            let (shared, listener) = (Arc::clone(&shared), Arc::clone(&listener));
+            let work = move || {
+                let turn = Turn { shared: &shared, opener: &opener, listener: &listener, held: &held, waits: true };
+                let done = turn.take(&call);
+                finish(&shared, &listener, &held, done);
+            };
+            thread::Builder::new().name("waiting open".into()).spawn(work).map_err(Error::io("start a thread"))
+        });
+        if apart.is_err() {
+            // Too many wait already.
+            listener.refuse(&held, libc::ENFILE);
+        }
+    }
+}
+
+fn finish(shared: &Shared, listener: &Listener, held: &Held, done: std::result::Result<(), Stop>) {
+    match done {
+        Ok(()) => {}
+        Err(Stop::Errno(errno)) => listener.refuse(held, errno),
+        Err(Stop::Waits | Stop::Broken) => {
+            // Nothing can be judged any more: nothing may go on.
+            listener.refuse(held, libc::EACCES);
+            if shutdown(shared.control.as_raw_fd(), Shutdown::Both).is_err() {
+                // Not connected any more: the sandbox has ended by itself.
+            }
+        }
+    }
+}
