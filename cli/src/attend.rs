@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::exit;
 use crate::process::Process;
 use crate::relay::Relay;
-use crate::report;
 use crate::signals::Signals;
 
 /// How long a command may take to end by itself after we were told to end.
@@ -28,6 +27,24 @@ pub(crate) enum Ended {
     Killed(Signal),
     /// It ran longer than it may.
     OutOfTime,
+    /// It printed more on its terminal than it may.
+    TooMuch,
+}
+
+/// A command that has ended, and the limits it reached before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finished {
+    pub(crate) ended: Ended,
+    pub(crate) reached: Vec<Limit>,
+}
+
+/// The limits that are held here, because they belong to the command and not to its sandbox.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// From its start.
+    pub(crate) time: Option<Duration>,
+    /// Bytes on its terminal; the sandbox counts what goes elsewhere.
+    pub(crate) output: Option<u64>,
 }
 
 impl Ended {
@@ -36,7 +53,7 @@ impl Ended {
         match self {
             Self::Itself(status) => exit::of_status(status),
             Self::Killed(signal) => exit::of_signal(signal as i32),
-            Self::OutOfTime => exit::of_signal(Signal::SIGKILL as i32),
+            Self::OutOfTime | Self::TooMuch => exit::of_signal(Signal::SIGKILL as i32),
         }
     }
 }
@@ -46,21 +63,24 @@ impl Ended {
 /// # Errors
 /// [`Error::Io`] for a terminal that does not behave as one, [`Error::Internal`] when the outcome is not to be known.
 /// The command is ended in every case.
-pub(crate) fn attend(mut process: Process, signals: &Signals, limit: Option<Duration>) -> Result<Ended, Error> {
-    let relay = process.take_terminal().map(Relay::start).transpose();
+pub(crate) fn attend(mut process: Process, signals: &Signals, bounds: Bounds) -> Result<Finished, Error> {
+    let relay = process.take_terminal().map(|master| Relay::start(master, bounds.output)).transpose();
     let ended = relay.and_then(|relay| {
         let mut relay = relay;
-        let ended = watch(&mut process, signals, limit, &mut relay);
+        let ended = watch(&mut process, signals, bounds.time, &mut relay);
         if let Some(relay) = relay {
             relay.finish();
         }
         ended
     });
-    if process.limits_reached().contains(&Limit::Memory) {
-        report::say("killed: what runs inside held more memory than `limits.memory` allows");
-    }
+    let mut reached = process.limits_reached();
+    reached.extend(match ended {
+        Ok(Ended::OutOfTime) => Some(Limit::WallTime),
+        Ok(Ended::TooMuch) => Some(Limit::Output),
+        _ => None,
+    });
     process.end();
-    ended
+    Ok(Finished { ended: ended?, reached })
 }
 
 fn watch(
@@ -79,6 +99,9 @@ fn watch(
         let ready = wait(process, signals, relay.as_ref(), deadline.map(|(at, _)| at))?;
         if let Some(relay) = relay {
             relay.copy(ready.terminal);
+            if relay.is_used_up() {
+                return Ok(Ended::TooMuch);
+            }
         }
         while let Some(signal) = signals.noticed() {
             match (signal, relay.as_ref()) {

@@ -166,6 +166,8 @@ fn protection(loss: Loss) -> Protection {
         Loss::ProcessLimit => Protection::ProcessLimit,
         Loss::MemoryLimit => Protection::MemoryLimit,
         Loss::ExecGuard => Protection::ExecGuard,
+        Loss::CpuLimit => Protection::CpuLimit,
+        Loss::DiskLimit => Protection::DiskLimit,
     }
 }
 
@@ -177,7 +179,12 @@ fn limits(policy: &holdpoint_policy::Policy) -> Limits {
         cpu_time: limits.cpu_time.as_ref().map(|limit| limit.value),
         open_files: limits.open_files.as_ref().map(|limit| limit.value),
         tmp: limits.tmp.as_ref().map(|limit| limit.value),
-        ..Limits::default()
+        milli_cpus: limits.cpus.as_ref().map(|limit| limit.value),
+        disk: limits.disk.as_ref().map(|limit| limit.value),
+        files: limits.files.as_ref().map(|limit| limit.value),
+        output: limits.output.as_ref().map(|limit| limit.value),
+        // Of a command, which may be one of many in a sandbox: held where it is attended.
+        wall_time: None,
     }
 }
 

@@ -25,13 +25,14 @@ use serde_json::json;
 use crate::apply::Patch;
 use crate::approver::{Approver, Granted};
 use crate::args::PolicyFlags;
-use crate::attend::{Ended, attend};
+use crate::attend::{Bounds, Ended, Finished, attend};
 use crate::confine::{Confinement, confinement};
 use crate::error::Error;
 use crate::held;
 use crate::load::{Loaded, load};
 use crate::process::{self, Execution, Prepared};
 use crate::program;
+use crate::reached;
 use crate::report;
 use crate::session::Seat;
 use crate::signals::Signals;
@@ -181,21 +182,26 @@ impl<'a> Invocation<'a> {
             remark(enforced);
         }
         let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
-        let limit = self.loaded.policy.limits.wall_time.as_ref();
-        let ended = cleared.carry_out(|| {
+        let limits = &self.loaded.policy.limits;
+        let bounds = Bounds {
+            time: limits.wall_time.as_ref().map(|limit| limit.value),
+            output: limits.output.as_ref().map(|limit| limit.value),
+        };
+        let finished = cleared.carry_out(|| {
             let process = prepared.spawn(&execution)?;
-            Ok(attend(process, self.signals, limit.map(|limit| limit.value)))
+            Ok(attend(process, self.signals, bounds))
         })?;
-        if let (Ended::OutOfTime, Some(limit)) = (ended, limit) {
-            report::say(&report::encoded(&format!("killed: it ran longer than {:?} ({})", limit.value, limit.origin)));
-        }
-        let response = match ended {
+        let reached = reached::of(&finished, limits);
+        reached.iter().for_each(|limit| report::say(&report::encoded(&limit.line)));
+        let mut response = match finished.ended {
             Ended::Itself(status) => json!({"exit_code": status.code(), "signal": signal_of(status)}),
             Ended::Killed(signal) => json!({"exit_code": null, "signal": signal as i32}),
             Ended::OutOfTime => json!({"exit_code": null, "signal": 9, "out_of_time": true}),
+            Ended::TooMuch => json!({"exit_code": null, "signal": 9}),
         };
+        response["limits_reached"] = reached.iter().map(|limit| limit.key).collect();
         self.report_hooks(&event(HookEvent::PostToolUse).with_response(response));
-        Ok(ended.code())
+        Ok(finished.ended.code())
     }
 
     fn edit(&mut self, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
@@ -326,7 +332,7 @@ impl<'a> Invocation<'a> {
 impl Cleared {
     /// Spend the approval if there is one, do it, and report how it ended. `act` fails when it did not begin; how it
     /// ended is within, and when that is not to be known, nothing is reported and the hold becomes `unknown`.
-    fn carry_out<T: Into<Outcome> + Copy>(
+    fn carry_out<T: Into<Outcome> + Clone>(
         self,
         act: impl FnOnce() -> Result<Result<T, Error>, Error>,
     ) -> Result<T, Error> {
@@ -335,7 +341,7 @@ impl Cleared {
         approver.release(&granted)?;
         let done = act();
         match &done {
-            Ok(Ok(ended)) => approver.finish(&granted, (*ended).into()),
+            Ok(Ok(ended)) => approver.finish(&granted, ended.clone().into()),
             Ok(Err(_)) => {}
             Err(error) => approver.finish(&granted, Outcome::NotStarted(error.to_string())),
         }
@@ -343,14 +349,16 @@ impl Cleared {
     }
 }
 
-impl From<Ended> for Outcome {
-    fn from(ended: Ended) -> Self {
-        match ended {
+impl From<Finished> for Outcome {
+    fn from(finished: Finished) -> Self {
+        match finished.ended {
             Ended::Itself(status) => match signal_of(status) {
                 Some(signal) => Self::Signalled(signal),
                 None => Self::Exited(status.code().unwrap_or(-1)),
             },
-            Ended::Killed(_) | Ended::OutOfTime => Self::Signalled(nix::sys::signal::Signal::SIGKILL as i32),
+            Ended::Killed(_) | Ended::OutOfTime | Ended::TooMuch => {
+                Self::Signalled(nix::sys::signal::Signal::SIGKILL as i32)
+            }
         }
     }
 }

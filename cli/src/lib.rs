@@ -31,6 +31,7 @@ mod places;
 mod process;
 mod program;
 mod prompt;
+mod reached;
 mod relay;
 mod signals;
 mod terminal;

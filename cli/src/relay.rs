@@ -35,6 +35,9 @@ pub(crate) struct Relay {
     shown: Vec<u8>,
     keyboard: bool,
     screen: bool,
+    /// Bytes that may still be shown, when there is a limit.
+    left: Option<u64>,
+    used_up: bool,
 }
 
 /// Which ends can move something.
@@ -46,11 +49,11 @@ pub(crate) struct Ready {
 }
 
 impl Relay {
-    /// Put the person's terminal into raw mode and begin.
+    /// Put the person's terminal into raw mode and begin. At most `limit` bytes are shown.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(crate) fn start(master: File) -> Result<Self, Error> {
+    pub(crate) fn start(master: File, limit: Option<u64>) -> Result<Self, Error> {
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| Error::io("prepare the command's terminal", errno))?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -58,7 +61,17 @@ impl Relay {
         let raw = Raw::enter()?;
         raw.hand_on(&master);
         let (typed, shown) = (Vec::new(), Vec::new());
-        Ok(Self { raw, master, _other_side: other_side, typed, shown, keyboard: true, screen: true })
+        Ok(Self {
+            raw,
+            master,
+            _other_side: other_side,
+            typed,
+            shown,
+            keyboard: true,
+            screen: true,
+            left: limit,
+            used_up: false,
+        })
     }
 
     /// What to wait for, in the order that [`ready`](Self::ready) expects.
@@ -117,10 +130,18 @@ impl Relay {
         let mut piece = [0; PIECE];
         // EIO means that nobody has the other side open at this moment; the end is noticed elsewhere.
         let length = self.master.read(&mut piece).unwrap_or(0);
+        let allowed = self.left.map_or(length, |left| length.min(usize::try_from(left).unwrap_or(usize::MAX)));
+        self.used_up |= allowed < length;
+        self.left = self.left.map(|left| left - allowed as u64);
         if self.screen {
-            self.shown.extend_from_slice(&piece[..length]);
+            self.shown.extend_from_slice(&piece[..allowed]);
         }
         length > 0
+    }
+
+    /// Whether the command has printed more than it may.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.used_up
     }
 
     fn show(&mut self) {

@@ -298,7 +298,7 @@ fn a_command_that_takes_too_long_is_killed_and_that_is_said() {
             "trap '' TERM; while :; do sleep 0.05; done",
         ]);
         assert_eq!(done.code, 128 + 9);
-        assert!(done.err.contains("ran longer than 300ms"), "{}", done.err);
+        assert!(done.err.contains("ran longer than `limits.wall_time = \"300ms\"` allows"), "{}", done.err);
     }
 }
 
@@ -417,4 +417,48 @@ fn what_holds_too_much_memory_is_killed_and_that_is_said() {
     let done = machine.holdpoint(&["run", "--", "/usr/bin/python3", "-c", hog]);
     assert_eq!(done.code, 128 + 9, "{}", done.err);
     assert!(done.err.contains("limits.memory"), "{}", done.err);
+}
+
+#[test]
+fn what_adds_too_much_to_the_disk_is_ended_and_that_is_said() {
+    let machine = Machine::with(
+        "[profile.default]\napproval_policy = \"full-auto\"\n[profile.default.limits]\ndisk = \"32MiB\"\nfiles = 3000\n",
+    );
+    let fill = "for i in 1 2 3 4 5 6 7 8; do head -c 16777216 /dev/zero > x$i; done; echo done";
+    let flood = "import os\nfor i in range(20000): os.close(os.open(str(i), os.O_CREAT))\nprint('done')";
+    for (command, limit) in [
+        (&["sh", "-c", fill][..], "limits.disk = \"32MiB\""),
+        (&["sh", "-c", "head -c 67108864 /dev/zero > large"], "limits.disk = \"32MiB\""),
+        (&["/usr/bin/python3", "-c", flood], "limits.files = 3000"),
+    ] {
+        let done = machine.holdpoint(&[&["run", "--"], command].concat());
+        assert!(!done.out.contains("done") && done.code > 128, "{command:?}: {} {}", done.code, done.err);
+        assert!(done.err.contains(limit) && done.err.contains("config.toml"), "{}", done.err);
+        for name in machine.names() {
+            std::fs::remove_file(machine.workspace().join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_prints_too_much_is_killed_and_that_is_said_to_hooks_too() {
+    let machine = Machine::with(
+        "[profile.default]\napproval_policy = \"full-auto\"\nlimits.output = \"64KiB\"\n\
+         [[hooks]]\nevent = \"PostToolUse\"\ncommand = \"echo \\\"$INPUT\\\" > ../told\"\n",
+    );
+    let done = machine.holdpoint(&["run", "--", "yes"]);
+    assert_eq!((done.code, done.out.len()), (128 + 9, 64 << 10), "{}", done.err);
+    assert!(done.err.contains("limits.output = \"64KiB\""), "{}", done.err);
+    let told = std::fs::read_to_string(machine.workspace().join("../told")).unwrap();
+    assert!(told.contains("\"limits_reached\":[\"output\"]"), "{told}");
+    let done = machine.holdpoint(&["run", "--", "head", "-c", "65536", "/dev/zero"]);
+    assert_eq!((done.code, done.out.len()), (0, 64 << 10), "{}", done.err);
+}
+
+#[test]
+fn a_processor_used_up_is_said() {
+    let machine = Machine::with("[profile.default]\napproval_policy = \"full-auto\"\nlimits.cpu_time = \"1s\"\n");
+    let done = machine.holdpoint(&["run", "--", "sh", "-c", "while :; do :; done"]);
+    assert_eq!(done.code, 128 + 24, "{}", done.err);
+    assert!(done.err.contains("limits.cpu_time = \"1s\""), "{}", done.err);
 }

@@ -54,7 +54,7 @@ pub mod shell;
 pub mod verdict;
 
 pub use action::{Action, Edit, Run};
-pub use config::{Config, ConfigError, Origin};
+pub use config::{Config, ConfigError, Origin, Size, Time};
 pub use deny_read::DenyRead;
 pub use hook::{Hook, HookEvent, HookOutcome, HookOutcomes, HookResult};
 pub use layer::{Flags, Layer, LayerKind};

@@ -22,12 +22,24 @@ pub enum Loss {
     MemoryLimit,
     /// The judgement of programs before anything inside executes them.
     ExecGuard,
+    /// The limit on the share of processors.
+    CpuLimit,
+    /// The limit on files added to a disk that does not count them.
+    DiskLimit,
 }
 
 impl Loss {
     /// Every protection that may be missing.
-    pub const ALL: [Loss; 6] =
-        [Loss::Namespaces, Loss::Landlock, Loss::LateMasks, Loss::ProcessLimit, Loss::MemoryLimit, Loss::ExecGuard];
+    pub const ALL: [Loss; 8] = [
+        Loss::Namespaces,
+        Loss::Landlock,
+        Loss::LateMasks,
+        Loss::ProcessLimit,
+        Loss::MemoryLimit,
+        Loss::CpuLimit,
+        Loss::DiskLimit,
+        Loss::ExecGuard,
+    ];
 
     /// The word that stands for this protection in a profile.
     pub fn word(self) -> &'static str {
@@ -38,6 +50,8 @@ impl Loss {
             Loss::ProcessLimit => "process-limit",
             Loss::MemoryLimit => "memory-limit",
             Loss::ExecGuard => "exec-guard",
+            Loss::CpuLimit => "cpu-limit",
+            Loss::DiskLimit => "disk-limit",
         }
     }
 }

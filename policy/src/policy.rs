@@ -92,12 +92,20 @@ pub struct Limits {
     pub memory: Option<Sourced<u64>>,
     /// How many processes and threads may live at once.
     pub pids: Option<Sourced<u64>>,
+    /// Thousandths of a processor for all processes together.
+    pub cpus: Option<Sourced<u32>>,
     /// How long a command may take.
     pub wall_time: Option<Sourced<Duration>>,
     /// How much processor time a process may use.
     pub cpu_time: Option<Sourced<Duration>>,
     /// The size of the private `/tmp`, in bytes.
     pub tmp: Option<Sourced<u64>>,
+    /// How many bytes the writable paths of the host may grow by.
+    pub disk: Option<Sourced<u64>>,
+    /// How many files may be added there.
+    pub files: Option<Sourced<u64>>,
+    /// How many bytes a command may write to standard output and error together.
+    pub output: Option<Sourced<u64>>,
     /// How many files a process may have open.
     pub open_files: Option<Sourced<u64>>,
 }

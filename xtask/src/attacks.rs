@@ -52,6 +52,8 @@ protect_paths = [".agents", ".venv/bin", ".venv/pyvenv.cfg", "prod-data"]
 memory = "1GiB"
 pids = 1024
 tmp = "1GiB"
+disk = "1GiB"
+files = 10000
 "#;
 
 /// Runs the corpus; false when a core case or a control failed.

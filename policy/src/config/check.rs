@@ -178,7 +178,7 @@ fn outside(config: &Config, names: &[Spanned<String>]) -> Result<(), ConfigError
 }
 
 fn limits(config: &Config, limits: &LimitsShape) -> Result<(), ConfigError> {
-    for number in [&limits.pids, &limits.open_files].into_iter().flatten() {
+    for number in [&limits.pids, &limits.open_files, &limits.files].into_iter().flatten() {
         if *number.get_ref() == 0 {
             return Err(config.error(Mistake::BadValue, number.span(), "nothing can run with a limit of 0"));
         }

@@ -14,7 +14,7 @@ pub(crate) use error::{line_column, visible};
 pub(crate) use nearest::nearest;
 #[cfg(feature = "schema")]
 pub use schema::schema;
-pub use units::{Size, Time};
+pub use units::{Cpus, Size, Time};
 
 use shape::FileShape;
 use std::ops::Range;

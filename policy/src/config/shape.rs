@@ -1,6 +1,6 @@
 //! The shape of a configuration file, exactly as TOML says it. No meaning is given here.
 
-use super::units::{Size, Time};
+use super::units::{Cpus, Size, Time};
 use crate::hook::HookEvent;
 use crate::loss::Loss;
 use crate::mode::{ApprovalMode, SandboxMode};
@@ -148,6 +148,9 @@ pub(crate) struct LimitsShape {
     /// Processes and threads at once.
     #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     pub(crate) pids: Option<Spanned<u64>>,
+    /// Processors that all processes together may use, such as `1.5`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
+    pub(crate) cpus: Option<Spanned<Cpus>>,
     /// Time a command may take, such as `"10m"`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub(crate) wall_time: Option<Spanned<Time>>,
@@ -157,6 +160,15 @@ pub(crate) struct LimitsShape {
     /// Size of the private `/tmp`, such as `"1GiB"`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub(crate) tmp: Option<Spanned<Size>>,
+    /// What the workspace and other writable paths may grow by, such as `"4GiB"`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub(crate) disk: Option<Spanned<Size>>,
+    /// Files that may be added there.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
+    pub(crate) files: Option<Spanned<u64>>,
+    /// What a command may write to standard output and error, such as `"16MiB"`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub(crate) output: Option<Spanned<Size>>,
     /// Open files of a process.
     #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     pub(crate) open_files: Option<Spanned<u64>>,

@@ -12,6 +12,10 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Duration);
 
+/// A share of processors, written as `2` or `1.5`; held in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpus(pub u32);
+
 const SIZES: [(&str, u64); 13] = [
     ("b", 1),
     ("k", 1 << 10),
@@ -55,6 +59,45 @@ impl fmt::Display for Size {
             }
         }
         write!(f, "{}B", self.0)
+    }
+}
+
+impl Cpus {
+    /// Takes a number of processors.
+    fn new(number: f64) -> Option<Cpus> {
+        const LEAST: f64 = 0.01; // What the kernel measures out.
+        const MOST: f64 = 100_000.0;
+        (LEAST..=MOST).contains(&number).then(|| Cpus((number * 1000.0).round() as u32))
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / 1000.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cpus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Cpus, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Cpus;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of processors, such as 2 or 1.5")
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Cpus, E> {
+                Cpus::new(number).ok_or_else(|| {
+                    E::custom(format!("`{number}` is not a number of processors, write for example 1.5"))
+                })
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Cpus, E> {
+                self.visit_f64(number as f64)
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Cpus, E> {
+                self.visit_f64(number as f64)
+            }
+        }
+        deserializer.deserialize_any(Number)
     }
 }
 

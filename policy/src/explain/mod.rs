@@ -5,7 +5,7 @@ mod sandbox;
 
 pub use sandbox::sandbox_lines;
 
-use crate::config::{Size, Time, visible};
+use crate::config::{Cpus, Size, Time, visible};
 use crate::policy::{Policy, Sourced};
 use serde::Serialize;
 use std::fmt::Display;
@@ -76,9 +76,13 @@ pub fn lines(policy: &Policy) -> Vec<Line> {
     for (key, value) in [
         ("limits.memory", shown(limits.memory.as_ref(), |bytes| Size(*bytes).to_string())),
         ("limits.pids", shown(limits.pids.as_ref(), u64::to_string)),
+        ("limits.cpus", shown(limits.cpus.as_ref(), |share| Cpus(*share).to_string())),
         ("limits.wall_time", shown(limits.wall_time.as_ref(), |time| Time(*time).to_string())),
         ("limits.cpu_time", shown(limits.cpu_time.as_ref(), |time| Time(*time).to_string())),
         ("limits.tmp", shown(limits.tmp.as_ref(), |bytes| Size(*bytes).to_string())),
+        ("limits.disk", shown(limits.disk.as_ref(), |bytes| Size(*bytes).to_string())),
+        ("limits.files", shown(limits.files.as_ref(), u64::to_string)),
+        ("limits.output", shown(limits.output.as_ref(), |bytes| Size(*bytes).to_string())),
         ("limits.open_files", shown(limits.open_files.as_ref(), u64::to_string)),
     ] {
         if let Some((value, origin)) = value {

@@ -1,6 +1,6 @@
 //! What the sandbox of a policy means, in plain sentences.
 
-use crate::config::{Size, Time, visible};
+use crate::config::{Cpus, Size, Time, visible};
 use crate::mode::SandboxMode;
 use crate::paths::PROTECTED_NAMES;
 use crate::policy::{Policy, Sourced};
@@ -72,6 +72,10 @@ fn limits(policy: &Policy) -> Option<String> {
         limits.cpu_time.as_ref().map(|time| format!("{} of processor time", Time(time.value))),
         limits.memory.as_ref().map(|bytes| format!("{} of memory", Size(bytes.value))),
         limits.tmp.as_ref().map(|bytes| format!("{} in /tmp", Size(bytes.value))),
+        limits.disk.as_ref().map(|bytes| format!("{} more on disk", Size(bytes.value))),
+        limits.files.as_ref().map(|count| format!("{} more files", count.value)),
+        limits.output.as_ref().map(|bytes| format!("{} of output", Size(bytes.value))),
+        limits.cpus.as_ref().map(|share| format!("{} processors", Cpus(share.value))),
         limits.pids.as_ref().map(|count| format!("{} processes", count.value)),
         limits.open_files.as_ref().map(|count| format!("{} open files", count.value)),
     ]

@@ -258,6 +258,10 @@ fn limits(held: &mut Limits, config: &Config, shape: &LimitsShape, takes: impl F
     bound(&mut held.memory, config, shape.memory.as_ref(), |size| size.0, numbers);
     bound(&mut held.pids, config, shape.pids.as_ref(), |count| count, numbers);
     bound(&mut held.tmp, config, shape.tmp.as_ref(), |size| size.0, numbers);
+    bound(&mut held.disk, config, shape.disk.as_ref(), |size| size.0, numbers);
+    bound(&mut held.files, config, shape.files.as_ref(), |count| count, numbers);
+    bound(&mut held.output, config, shape.output.as_ref(), |size| size.0, numbers);
+    bound(&mut held.cpus, config, shape.cpus.as_ref(), |share| share.0, |held, asked| takes(held.into(), asked.into()));
     bound(&mut held.open_files, config, shape.open_files.as_ref(), |count| count, numbers);
     let times = |held: std::time::Duration, asked: std::time::Duration| takes(held.as_nanos(), asked.as_nanos());
     bound(&mut held.wall_time, config, shape.wall_time.as_ref(), |time| time.0, times);
