@@ -138,6 +138,10 @@ fn what_keeps_a_session_from_starting_is_said() {
     let bare = machine.holdpoint(&["session", "start", "--profile", "bare"]);
     assert_eq!(bare.code, 64);
     assert!(bare.err.contains("nothing to keep"), "{}", bare.err);
+    machine.configure("[profile.guarded]\nexec_guard = true\n");
+    let guarded = machine.holdpoint(&["session", "start", "--profile", "guarded"]);
+    assert_eq!(guarded.code, 69);
+    assert!(guarded.err.contains("exec_guard = true"), "{}", guarded.err);
     machine.configure("nonsense = 1\n");
     let wrong = machine.holdpoint(&["session", "start", "--json"]);
     assert_eq!((wrong.code, &json(&wrong)["result"]), (78, &"config".into()), "{}", wrong.err);

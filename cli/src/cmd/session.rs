@@ -123,6 +123,13 @@ fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
             next: "use `holdpoint run`, or another --profile".into(),
         });
     };
+    if loaded.policy.exec_guard.value {
+        return Err(Error::Unenforceable {
+            what: format!("exec_guard = true ({}) in a session", loaded.policy.exec_guard.origin),
+            why: "what a command executes is judged by the process that asked for it, and a session has many".into(),
+            next: "use `holdpoint run`, or a --profile without it".into(),
+        });
+    }
     let root = &loaded.workspace.root;
     let workspace = identity::of_directory(root).map_err(|error| Error::setting(root, error, ""))?;
     confined.warnings.iter().for_each(|warning| report::say(&encoded(warning)));
