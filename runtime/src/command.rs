@@ -16,6 +16,7 @@ use crate::{
         STARTED, TERMINAL,
     },
 };
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use std::{
     collections::BTreeMap,
@@ -294,7 +295,13 @@ impl<'sandbox> Command<'sandbox> {
     fn own_terminal(&self) -> Result<Option<OpenptyResult>> {
         let (Some((rows, columns)), Some(_)) = (self.terminal, self.sandbox.place()) else { return Ok(None) };
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        openpty(&size, None).map(Some).map_err(Error::errno("make a terminal"))
+        let made = openpty(&size, None).and_then(|terminal| {
+            for end in [&terminal.master, &terminal.slave] {
+                fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            }
+            Ok(terminal)
+        });
+        made.map(Some).map_err(Error::errno("make a terminal"))
     }
 
     /// What the program is told, with the places that stand in for private ones.
