@@ -326,3 +326,39 @@ fn a_plan_and_a_judge_belong_together() {
     let judge = Arc::new(|_: &Exec| ExecAnswer::Allow);
     assert!(matches!(Sandbox::start_guarded(unasked, Some(judge)), Err(Error::Plan { what: "exec guard", .. })));
 }
+
+#[test]
+fn debuggers_work_and_what_they_start_is_judged() {
+    let place = Place::new();
+    let sandbox = place.refusing("evil");
+    let output =
+        run(&sandbox, "strace -f -e trace=execve -o trace /bin/sh -c '/bin/echo good; /bin/echo evil'; cat trace");
+    assert!(output.starts_with("good\n"), "{output}");
+    assert!(output.contains("\"evil\"], ") && output.contains("EACCES"), "{output}");
+    let debug = "gdb -q -batch -ex 'break write' -ex run -ex 'print 6*7' -ex continue --args /bin/echo good";
+    let output = run(&sandbox, debug);
+    assert!(output.contains("= 42") && output.contains("good\n") && output.contains("exited normally"), "{output}");
+}
+
+#[test]
+fn job_control_is_as_without_the_guard() {
+    let place = Place::new();
+    // What a shell sees of its children: every stop and every end, and nothing between.
+    let script = "import os, signal\n\
+                  events = []\n\
+                  signal.signal(signal.SIGCHLD, lambda *_: None)\n\
+                  for _ in range(20):\n\
+                  \tpid = os.fork()\n\
+                  \tif pid == 0: os.execv('/bin/sh', ['sh', '-c', '/bin/true; kill -STOP $$; exec /bin/true'])\n\
+                  \twhile True:\n\
+                  \t\t_, status = os.waitpid(pid, os.WUNTRACED | os.WCONTINUED)\n\
+                  \t\tif os.WIFSTOPPED(status): events.append('stopped'); os.kill(pid, signal.SIGCONT)\n\
+                  \t\telif os.WIFCONTINUED(status): events.append('continued')\n\
+                  \t\telse: events.append('ended %d' % os.waitstatus_to_exitcode(status)); break\n\
+                  print([e for e in events if e != 'continued'] == ['stopped', 'ended 0'] * 20)\n";
+    assert_eq!(python(&place.refusing("evil"), script), "True\n");
+    let shell = "set -m; sleep 100 & kill -STOP %1; wait %1; jobs; kill -CONT %1; kill %1; wait %1; fg 2>&1 | tail -1";
+    let guarded = run(&place.refusing("evil"), shell);
+    assert!(guarded.contains("Stopped"), "{guarded}");
+    assert_eq!(guarded, run(&place.builder().start().unwrap(), shell));
+}
