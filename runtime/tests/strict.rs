@@ -182,7 +182,7 @@ fn same(expected: &[String], found: &[String]) {
     assert!(lines.is_empty(), "{}", lines.join("\n"));
 }
 
-/// What is documented to differ (`docs/strict-reads.md`).
+/// What differs, as SECURITY.md says.
 fn known(expected: &str, found: &str) -> bool {
     // openat2(2) is not there for what its flags in memory could turn into something else, and for a new file behind a link.
     let not_there = expected.contains("2 ") && found.ends_with("errno 38");
