@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::{Loss, SandboxMode};
-use holdpoint_runtime::{Access, Builder, Limits, Protection, Sandbox};
+use holdpoint_runtime::{Access, Builder, Limits, Opening, Protection, Sandbox};
 
 use crate::error::Error;
 use crate::inner::{self, Inner};
@@ -32,12 +32,12 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// Start the sandbox.
+    /// Start the sandbox, in the one that was begun if there is one.
     ///
     /// # Errors
     /// [`Error::Unenforceable`] when it cannot be had as asked for.
-    pub(crate) fn start(&self) -> Result<Sandbox, Error> {
-        self.builder.start().map_err(not_started)
+    pub(crate) fn start(&self, opening: Option<Opening>) -> Result<Sandbox, Error> {
+        self.builder.start_in(opening.unwrap_or_else(Opening::begin)).map_err(not_started)
     }
 
     /// A digest of all that the sandbox is made of: with another one, another sandbox would be made. What the runtime adds to

@@ -9,6 +9,7 @@
 //!
 //! Nothing is executed by any other way than [`run`] and nothing is edited by any other way than [`edit`].
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use holdpoint_approval_web::state::Outcome;
 use holdpoint_hooks::event::{About, Event};
 use holdpoint_hooks::runner;
 use holdpoint_policy::{Action, HookEvent, HookOutcomes, HookResult, Judgement, Reason, Verdict, evaluate};
-use holdpoint_runtime::Enforced;
+use holdpoint_runtime::{Enforced, Opening};
 use serde_json::json;
 
 use crate::apply::Patch;
@@ -44,6 +45,8 @@ struct Invocation<'a> {
     signals: &'a Signals,
     about: About,
     host_env: Vec<(OsString, OsString)>,
+    /// The sandbox of the command, as far as it needs no plan.
+    opening: Cell<Option<Opening>>,
 }
 
 /// What came of a verdict.
@@ -60,7 +63,10 @@ enum Cleared {
 /// Whatever kept it from being run: see [`Error`].
 pub(crate) fn run(flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
     let signals = Signals::take()?;
+    // The kernel makes namespaces while the policy is read.
+    let opening = Opening::begin();
     let mut invocation = Invocation::open(flags, &signals, None)?;
+    invocation.opening.set(Some(opening));
     invocation.tell(HookEvent::SessionStart);
     let done = invocation.run(argv, ttl, None);
     invocation.tell(HookEvent::SessionEnd);
@@ -140,7 +146,8 @@ impl<'a> Invocation<'a> {
             session,
             approval: loaded.policy.approval.value.to_string(),
         };
-        Ok(Self { flags, loaded, signals, about, host_env: std::env::vars_os().collect() })
+        let host_env = std::env::vars_os().collect();
+        Ok(Self { flags, loaded, signals, about, host_env, opening: Cell::new(None) })
     }
 
     fn run(&mut self, argv: &[OsString], ttl: Duration, seat: Option<&Seat>) -> Result<u8, Error> {
@@ -161,6 +168,8 @@ impl<'a> Invocation<'a> {
                 (Verdict::Allow, None) => break (self.prepare(confined.as_ref(), seat)?, Cleared::Allowed),
                 _ => {}
             }
+            // A person takes longer than a sandbox.
+            drop(self.opening.take());
             let plan = self.plan(argv, &env, confined.as_ref(), &judgement)?;
             let (approver, granted) = self.ask(plan, ttl, asked)?;
             self.loaded = load(self.flags)?;
@@ -241,7 +250,7 @@ impl<'a> Invocation<'a> {
     fn prepare<'s>(&self, confined: Option<&Confinement>, seat: Option<&'s Seat>) -> Result<Prepared<'s>, Error> {
         match seat {
             Some(seat) => seat.agree(&self.loaded, confined).map(Prepared::Session),
-            None => prepare(confined),
+            None => prepare(confined, self.opening.take()),
         }
     }
 
@@ -384,7 +393,7 @@ pub(crate) fn action(loaded: &Loaded, argv: &[OsString]) -> Action {
 }
 
 /// Start the sandbox, or say loudly that there is none.
-fn prepare(confined: Option<&Confinement>) -> Result<Prepared<'static>, Error> {
+fn prepare(confined: Option<&Confinement>, opening: Option<Opening>) -> Result<Prepared<'static>, Error> {
     match confined {
         Some(confined) => confined.warnings.iter().for_each(|warning| report::say(&report::encoded(warning))),
         None => report::say(
@@ -392,7 +401,7 @@ fn prepare(confined: Option<&Confinement>) -> Result<Prepared<'static>, Error> {
              whatever you can.",
         ),
     }
-    Prepared::new(confined)
+    Prepared::new(confined, opening)
 }
 
 fn denied(judgement: &Judgement) -> Error {

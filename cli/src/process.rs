@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus};
 
 use holdpoint_policy::Loss;
-use holdpoint_runtime::{self as runtime, Enforced, Limit, Sandbox};
+use holdpoint_runtime::{self as runtime, Enforced, Limit, Opening, Sandbox};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -48,9 +48,9 @@ impl Prepared<'_> {
     ///
     /// # Errors
     /// [`Error::Unenforceable`] when it cannot be had as asked for.
-    pub(crate) fn new(confinement: Option<&Confinement>) -> Result<Self, Error> {
+    pub(crate) fn new(confinement: Option<&Confinement>, opening: Option<Opening>) -> Result<Self, Error> {
         Ok(match confinement {
-            Some(confinement) => Self::Fresh(Box::new(confinement.start()?)),
+            Some(confinement) => Self::Fresh(Box::new(confinement.start(opening)?)),
             None => Self::Bare,
         })
     }

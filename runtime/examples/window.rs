@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release -p holdpoint-runtime --example window [quiet]`; `quiet` leaves the second half out, in which every
 //! processor has other work.
+#![allow(clippy::print_stdout, reason = "a table is what this example is for")]
 
 use holdpoint_runtime::{Access, Sandbox};
 use std::{

@@ -4,6 +4,7 @@ use crate::{
     enforced::Protection,
     error::{Error, Result},
     exec::ExecGuard,
+    opening::Opening,
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::Sandbox,
     survey::{self, Protected, StandIn, SurveyError},
@@ -260,15 +261,25 @@ impl Builder {
     /// # Errors
     /// As [`Builder::plan`] and [`Sandbox::start`].
     pub fn start(&self) -> Result<Sandbox> {
+        self.start_in(Opening::begin())
+    }
+
+    /// As [`start`](Self::start), in a sandbox that was begun while the caller was finding out what to ask of it.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_in(&self, mut opening: Opening) -> Result<Sandbox> {
         const ATTEMPTS: usize = 4;
         let mut attempt = 1;
         loop {
-            match Sandbox::start_guarded(self.plan()?, self.on_exec.as_ref().map(|guard| Arc::clone(&guard.0))) {
+            let guard = self.on_exec.as_ref().map(|guard| Arc::clone(&guard.0));
+            match Sandbox::start_in(self.plan()?, opening, guard) {
                 Err(Error::Setup { source, .. })
                     if attempt < ATTEMPTS
                         && matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ESTALE | libc::ENOTDIR)) =>
                 {
                     attempt += 1;
+                    opening = Opening::begin();
                 }
                 done => return done,
             }

@@ -38,7 +38,10 @@ impl Cell {
         let lift = |fd: &OwnedFd| program::lift(fd.as_fd(), LIFTED);
         // Landlock is there, or `possible` had refused: what is missing now is an error.
         let strict = Plan { allow_missing: Default::default(), ..plan.clone() };
-        let ruleset = landlocked::ruleset(&strict, &mut Enforced::default())?.ok_or_else(without_landlock)?;
+        let ruleset = landlocked::ruleset()?;
+        let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
+        landlocked::allow(ruleset, &strict, &mut Enforced::default())?;
+        let ruleset = copy.ok_or_else(without_landlock)?;
         let (control, inside) = socket::pair()?;
         let first = sandbox.pidfd().try_clone_to_owned().map_err(Error::io("copy the pidfd of pid 1"))?;
         let (ruleset, inside, first, resident) =

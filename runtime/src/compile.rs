@@ -41,6 +41,7 @@ const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Descriptors that the program passes to the processes it starts.
+#[derive(Clone, Copy)]
 pub(crate) struct Ends {
     /// The resident program.
     pub(crate) resident: RawFd,
@@ -53,6 +54,7 @@ pub(crate) struct Ends {
 }
 
 /// What the opener needs.
+#[derive(Clone, Copy)]
 pub(crate) struct OpenerEnds {
     /// Its socket.
     pub(crate) socket: RawFd,
@@ -93,15 +95,20 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -
     Ok(program)
 }
 
-/// The program that makes the sandbox and becomes its pid 1.
-pub(crate) fn compile(plan: &Plan, ends: &Ends, entrance: Entrance) -> Result<Program> {
-    let mut compiler = Compiler::new();
-    compiler.groups(entrance.doors);
-    compiler.identity();
-    compiler.namespaces(plan)?;
-    compiler.root(plan)?;
-    compiler.devices(plan)?;
-    compiler.processes(plan)?;
+/// How every sandbox begins, whatever its plan: identity, loopback, a new root with `/dev` and `/proc`.
+pub(crate) fn opening() -> Result<Vec<Step>> {
+    Ok(Compiler::opened()?.steps)
+}
+
+/// What follows the opening: makes the sandbox of the plan and becomes its pid 1.
+pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>) -> Result<Vec<Step>> {
+    let mut compiler = Compiler { steps: Vec::with_capacity(256), ..Compiler::opened()? };
+    compiler.groups(doors);
+    compiler.step(Step::Hostname(text("host name", plan.hostname.as_ref())?));
+    for directory in view::SCRATCH {
+        compiler.scratch(plan, Path::new(directory), "1777")?;
+    }
+    compiler.settings(plan)?;
     for mount in &plan.view {
         compiler.mount(plan, mount)?;
     }
@@ -111,9 +118,7 @@ pub(crate) fn compile(plan: &Plan, ends: &Ends, entrance: Entrance) -> Result<Pr
         compiler.landlock(plan, ruleset)?;
     }
     compiler.enter(plan, ends);
-    let mut program = Program::new(compiler.steps, Vec::new());
-    program.group = entrance.group;
-    Ok(program)
+    Ok(compiler.steps)
 }
 
 struct Compiler {
@@ -129,11 +134,21 @@ impl Compiler {
         Self { steps: Vec::with_capacity(128), made: HashSet::new(), bound: Vec::new() }
     }
 
+    fn opened() -> Result<Self> {
+        let mut compiler = Self::new();
+        compiler.identity();
+        compiler.steps.extend([Step::SessionKeyring, Step::LoopbackUp, Step::PrivateMounts]);
+        compiler.root()?;
+        compiler.devices()?;
+        compiler.processes()?;
+        Ok(compiler)
+    }
+
     fn step(&mut self, step: Step) {
         self.steps.push(step);
     }
 
-    /// Before anything else, so that whatever the sandbox uses counts; and before its groups become all it sees.
+    /// Before anything that can grow, so that whatever the sandbox uses counts; and before its groups become all it sees.
     fn groups(&mut self, doors: Vec<CString>) {
         self.steps.extend(enter_groups(doors));
         self.step(Step::OwnGroups);
@@ -152,23 +167,14 @@ impl Compiler {
         self.step(write(c"/proc/self/gid_map", format!("{group} {group} 1\n")));
     }
 
-    fn namespaces(&mut self, plan: &Plan) -> Result<()> {
-        self.step(Step::SessionKeyring);
-        self.step(Step::Hostname(text("host name", plan.hostname.as_ref())?));
-        self.step(Step::LoopbackUp);
-        self.step(Step::PrivateMounts);
-        Ok(())
-    }
-
     /// The new root: a file system of its own in which everything else is mounted.
-    fn root(&mut self, plan: &Plan) -> Result<()> {
+    fn root(&mut self) -> Result<()> {
         self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "4m".into())], NOSUID | NODEV, ROOT);
         self.step(Step::OverRoot(ROOT));
         for directory in ["/tmp", "/proc", "/dev", "/run", "/home", "/var", "/var/tmp"] {
             self.directory(Path::new(directory))?;
         }
-        self.scratch(plan, Path::new("/tmp"), "1777")?;
-        self.scratch(plan, Path::new("/var/tmp"), "1777")
+        Ok(())
     }
 
     fn filesystem(&mut self, kind: &'static CStr, options: &[(&'static CStr, String)], attributes: u64, to: Slot) {
@@ -207,7 +213,7 @@ impl Compiler {
     }
 
     /// A `/dev` with only what carries nothing between processes, its own terminals and its own shared memory.
-    fn devices(&mut self, plan: &Plan) -> Result<()> {
+    fn devices(&mut self) -> Result<()> {
         self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "64k".into())], NOSUID | NOEXEC, MOUNT);
         self.attach(Path::new("/dev"))?;
         for device in view::DEVICES {
@@ -236,14 +242,26 @@ impl Compiler {
         self.directory(Path::new("/dev/shm"))?;
         let own = [(c"newinstance", String::new()), (c"ptmxmode", "0666".into()), (c"mode", "620".into())];
         self.filesystem(c"devpts", &own, NOSUID | NOEXEC, MOUNT);
-        self.attach(Path::new("/dev/pts"))?;
-        self.scratch(plan, Path::new("/dev/shm"), "1777")
+        self.attach(Path::new("/dev/pts"))
     }
 
-    /// Its own `/proc`, whose knobs nobody inside can turn.
-    fn processes(&mut self, plan: &Plan) -> Result<()> {
+    /// Its own `/proc`, whose knobs nobody inside can turn once the [`settings`](Self::settings) are made.
+    fn processes(&mut self) -> Result<()> {
         self.filesystem(c"proc", &[], NOSUID | NODEV | NOEXEC, MOUNT);
         self.attach(Path::new("/proc"))?;
+        self.masks();
+        for directory in view::PROC_READ_ONLY.into_iter().filter(|directory| Path::new("/").join(directory).is_dir()) {
+            self.step(knobs(text("proc directory", directory.as_ref())?));
+        }
+        for file in view::PROC_MASKED.into_iter().filter(|file| Path::new("/").join(file).exists()) {
+            let target = text("proc file", file.as_ref())?;
+            self.step(Step::Mask { root: ROOT, masks: MASKS, name: MASK_FILE, target });
+        }
+        Ok(())
+    }
+
+    /// What of `/proc/sys` the plan decides; then that is read-only too.
+    fn settings(&mut self, plan: &Plan) -> Result<()> {
         if let Some(pids) = plan.limits.pids.filter(|_| probe::namespace_bounds_processes()) {
             // Bounds the whole namespace, root's processes included.
             self.step(Step::Write {
@@ -252,15 +270,7 @@ impl Compiler {
                 text: CString::new(pids.max(limits::LEAST_PID_MAX).to_string()).unwrap_or_default(),
             });
         }
-        self.masks();
-        for directory in view::PROC_READ_ONLY.into_iter().filter(|directory| Path::new("/").join(directory).is_dir()) {
-            let target = text("proc directory", directory.as_ref())?;
-            self.step(Step::Pin { root: ROOT, target, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
-        }
-        for file in view::PROC_MASKED.into_iter().filter(|file| Path::new("/").join(file).exists()) {
-            let target = text("proc file", file.as_ref())?;
-            self.step(Step::Mask { root: ROOT, masks: MASKS, name: MASK_FILE, target });
-        }
+        self.step(knobs(c"proc/sys".into()));
         Ok(())
     }
 
@@ -468,6 +478,11 @@ fn opener(resident: Descriptor, socket: RawFd) -> Program {
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"opener".into()]) },
     ];
     Program::new(steps, Vec::new())
+}
+
+/// Makes a directory of `/proc` read-only.
+fn knobs(target: CString) -> Step {
+    Step::Pin { root: ROOT, target, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false }
 }
 
 /// A path as the child wants it: relative to the new root.

@@ -9,7 +9,7 @@ use crate::{
 };
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, Scope,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use std::{
     os::fd::OwnedFd,
@@ -30,6 +30,11 @@ const LATER: [(i32, &str); 3] = [(3, "truncation"), (5, "device ioctls"), (6, "s
 /// Whether this ABI makes a wall.
 pub(crate) fn suffices(abi: i32) -> bool {
     abi >= OLDEST
+}
+
+/// Whether this kernel's does.
+pub(crate) fn suffices_here() -> bool {
+    suffices(sys::landlock::abi())
 }
 
 /// What an ABI enforces here, and what is left to the first wall alone.
@@ -81,23 +86,45 @@ fn outside(plan: &Plan, abi: i32) -> impl Iterator<Item = (&Path, BitFlags<Acces
     })
 }
 
-/// A ruleset that allows what the plan binds. `None` when the kernel lacks Landlock and the plan allows that.
-pub(crate) fn ruleset(plan: &Plan, enforced: &mut Enforced) -> Result<Option<OwnedFd>> {
+/// A ruleset that allows nothing yet. `None` when the kernel has no Landlock that makes a wall.
+pub(crate) fn ruleset() -> Result<Option<RulesetCreated>> {
     let abi = sys::landlock::abi();
-    if !suffices(abi) {
+    if suffices(abi) { empty(abi).map(Some) } else { Ok(None) }
+}
+
+fn empty(abi: i32) -> Result<RulesetCreated> {
+    let build = || {
+        let mut ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(handled(abi)))?;
+        if abi >= COMPLETE {
+            ruleset = ruleset.scope(Scope::AbstractUnixSocket | Scope::Signal)?;
+        }
+        ruleset.create()
+    };
+    build().map_err(refused)
+}
+
+fn refused(error: impl std::fmt::Display) -> Error {
+    Error::Unsupported { protection: Protection::Landlock, needs: error.to_string() }
+}
+
+/// Allows what the plan binds. Without a ruleset the plan must let Landlock be missing.
+pub(crate) fn allow(ruleset: Option<RulesetCreated>, plan: &Plan, enforced: &mut Enforced) -> Result<()> {
+    let abi = sys::landlock::abi();
+    let Some(ruleset) = ruleset else {
         let needs = format!(
             "Landlock ABI {OLDEST} is needed (Linux 5.19, CONFIG_SECURITY_LANDLOCK, lsm=landlock), found {abi}"
         );
         if plan.allow_missing.contains(&Protection::Landlock) {
             enforced.missing(Protection::Landlock, needs);
-            return Ok(None);
+            return Ok(());
         }
-        return Err(Error::Unsupported { protection: Protection::Landlock, needs });
-    }
-    let built = build(plan, abi)
-        .map_err(|error| Error::Unsupported { protection: Protection::Landlock, needs: error.to_string() })?;
+        return Err(refused(needs));
+    };
+    fill(ruleset, plan, abi)?;
     enforced.holds(Protection::Landlock, describe(abi));
-    Ok(built)
+    Ok(())
 }
 
 /// A ruleset for pid 1 and the commands alone, which the opener is not under: they may not signal it. `None` where Landlock
@@ -112,19 +139,18 @@ pub(crate) fn apart() -> Result<Option<OwnedFd>> {
     Ok(ruleset.and_then(Ruleset::create).map_err(unsupported)?.into())
 }
 
-fn build(plan: &Plan, abi: i32) -> std::result::Result<Option<OwnedFd>, Box<dyn std::error::Error>> {
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(handled(abi)))?;
-    if abi >= COMPLETE {
-        ruleset = ruleset.scope(Scope::AbstractUnixSocket | Scope::Signal)?;
-    }
-    let mut ruleset = ruleset.create()?;
+fn fill(mut ruleset: RulesetCreated, plan: &Plan, abi: i32) -> Result<()> {
     for (path, wanted) in outside(plan, abi) {
         let wanted = if path.is_dir() { wanted } else { wanted & AccessFs::from_file(HANDLED) };
-        ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(path)?, wanted))?;
+        let place = PathFd::new(path).map_err(refused)?;
+        ruleset = ruleset.add_rule(PathBeneath::new(place, wanted)).map_err(refused)?;
     }
-    Ok(ruleset.into())
+    Ok(())
+}
+
+/// As a descriptor of its own.
+pub(crate) fn copy(ruleset: &RulesetCreated) -> Result<Option<OwnedFd>> {
+    ruleset.try_clone().map(Into::into).map_err(Error::io("copy the Landlock ruleset"))
 }
 
 /// The whole ruleset as data, for who builds it elsewhere: numbers of `linux/landlock.h`. A rule names what a directory may
@@ -165,7 +191,7 @@ mod tests {
         for abi in 2..=7 {
             let known = AccessFs::from_all(ABI::from(abi));
             assert!(known.contains(AccessFs::from_all(handled(abi))), "ABI {abi}");
-            assert!(build(&plan, abi).unwrap().is_some(), "ABI {abi}");
+            fill(empty(abi).unwrap(), &plan, abi).unwrap_or_else(|error| panic!("ABI {abi}: {error}"));
         }
     }
 }

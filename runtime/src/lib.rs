@@ -107,6 +107,7 @@ mod mounts;
 mod notify;
 #[cfg(feature = "oci")]
 pub mod oci;
+mod opening;
 mod plan;
 pub mod probe;
 
@@ -134,6 +135,7 @@ pub use enforced::{Applied, Enforced, Protection};
 pub use error::Error;
 pub use exec::{Exec, ExecAnswer, ExecGuard, Stage};
 pub use limits::Limit;
+pub use opening::Opening;
 pub use plan::{Access, Denied, Kept, Limits, Masked, Mount, Net, Plan};
 pub use sandbox::Sandbox;
 pub use stdio::Stdio;

@@ -7,15 +7,15 @@ use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     exec::ExecGuard,
-    executable,
     guard::{self, Charge, Guard},
     host::{self, Failed},
     landlocked,
     limits::{Backend, End, Limit, Limiter},
     mounts,
     notify::Supervisor,
+    opening::{Descriptors, Opening},
     plan::{Kept, Net, Plan},
-    program::{self, LIFTED, Program},
+    program::{Fault, Program},
     reserve::{self, Reservation},
     restricted::{self, Modes, Place, Restricted},
     socket,
@@ -81,32 +81,39 @@ impl Sandbox {
     /// [`Error::Unsupported`] when a protection cannot be had and the plan does not allow it to be missing,
     /// [`Error::Setup`] when a step failed. Nothing runs and nothing is left behind in either case.
     pub fn start(plan: Plan) -> Result<Self> {
-        Self::start_guarded(plan, None)
+        Self::start_in(plan, Opening::begin(), None)
     }
 
-    /// As [`start`](Self::start) for a plan with [`exec_guard`](Plan::exec_guard), which needs somebody who judges.
+    /// As [`start`](Self::start), in a sandbox that was begun before, and for a plan with [`exec_guard`](Plan::exec_guard)
+    /// with somebody who judges.
     ///
     /// # Errors
     /// As [`start`](Self::start), and [`Error::Plan`] for a plan with a guard and nobody who judges, or the other way round.
-    pub fn start_guarded(plan: Plan, guard: Option<Arc<dyn ExecGuard>>) -> Result<Self> {
-        Self::start_with(plan, guard, |_| ())
+    pub fn start_in(plan: Plan, opening: Opening, guard: Option<Arc<dyn ExecGuard>>) -> Result<Self> {
+        Self::start_with(plan, opening, guard, |_| ())
     }
 
     /// As `start`, with a last change to the program: how tests take one wall away.
     #[cfg(test)]
     fn start_edited(plan: Plan, edit: impl FnOnce(&mut Program)) -> Result<Self> {
-        Self::start_with(plan, None, edit)
+        Self::start_with(plan, Opening::none(), None, edit)
     }
 
-    fn start_with(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, edit: impl FnOnce(&mut Program)) -> Result<Self> {
+    fn start_with(
+        plan: Plan,
+        opening: Opening,
+        exec: Option<Arc<dyn ExecGuard>>,
+        edit: impl FnOnce(&mut Program),
+    ) -> Result<Self> {
         supervise::check(&plan, exec.as_ref())?;
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         mounts::fit(&plan)?;
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
         let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
         let watch = guard::watch(&plan, &mut enforced);
-        let launched =
-            watch.map_err(Failed::from).and_then(|watch| Ok((launch(&plan, &mut enforced, &limits, edit)?, watch)));
+        let launched = watch
+            .map_err(Failed::from)
+            .and_then(|watch| Ok((launch(&plan, &mut enforced, opening, entrance(&limits), edit)?, watch)));
         let (Launched { first, control, resident, opener }, watch) = match launched {
             Ok(launched) => launched,
             Err(failed) => {
@@ -309,28 +316,26 @@ struct Launched {
 fn launch(
     plan: &Plan,
     enforced: &mut Enforced,
-    limits: &Limiter,
+    mut opening: Opening,
+    entrance: Entrance,
     edit: impl FnOnce(&mut Program),
 ) -> std::result::Result<Launched, Failed> {
-    let ruleset = landlocked::ruleset(plan, enforced)?.map(lift).transpose()?;
-    let resident = lift(executable::resident()?)?;
-    let (control, inside) = socket::pair()?;
-    let inside = lift(inside)?;
-    let opener = plan.deny_read_strict.then(|| strict::Ends::new(ruleset.is_some())).transpose()?;
-    let ends = Ends {
-        opener: opener.as_ref().map(strict::Ends::passed),
-        resident: resident.as_raw_fd(),
-        control: inside.as_raw_fd(),
-        ruleset: ruleset.as_ref().map(AsRawFd::as_raw_fd),
-    };
-    let mut program = compile::compile(plan, &ends, entrance(limits))?;
-    edit(&mut program);
-    let first = run(&mut program, NAMESPACES).map_err(|failed| match failed {
+    let opener = plan.deny_read_strict.then(|| strict::Ends::new(landlocked::suffices_here())).transpose()?;
+    if opener.is_some() || entrance.group.is_some() {
+        // Their descriptors are not among those of a child that was begun before they were made.
+        opening = Opening::none();
+    }
+    let mut descriptors = opening.descriptors()?;
+    landlocked::allow(descriptors.ruleset.take(), plan, enforced)?;
+    let ends = Ends { opener: opener.as_ref().map(strict::Ends::passed), ..descriptors.ends() };
+    let steps = compile::compile(plan, &ends, entrance.doors)?;
+    let first = opening.run(steps, entrance.group, edit).map_err(|failed| match failed {
         Failed::Otherwise(Error::Setup { source, .. }) if source.raw_os_error() == Some(libc::ENOSPC) => {
             Failed::Otherwise(mounts::too_many(plan, "fewer mounts in one namespace"))
         }
         failed => failed,
     })?;
+    let Descriptors { resident, control, .. } = descriptors;
     Ok(Launched { first, control, resident, opener: opener.map(strict::Ends::ours) })
 }
 
@@ -340,33 +345,31 @@ pub(crate) fn entrance(limits: &Limiter) -> Entrance {
     Entrance { group: groups.unified().map(|group| group.as_raw_fd()), doors: groups.doors().collect() }
 }
 
-/// Moves a descriptor above those that the program places.
-fn lift(fd: OwnedFd) -> Result<OwnedFd> {
-    program::lift(fd.as_fd(), LIFTED)
-}
-
 /// Starts a program in new namespaces of these kinds and waits until it stands.
 pub(crate) fn run(program: &mut Program, namespaces: i32) -> std::result::Result<Started, Failed> {
+    let started = launch::launch(program, namespaces as u64);
+    stand(started, program.fault(), namespaces)
+}
+
+/// What came of starting a program.
+pub(crate) fn stand(
+    started: io::Result<Started>,
+    fault: Option<Fault>,
+    namespaces: i32,
+) -> std::result::Result<Started, Failed> {
     let refused = |error: io::Error| match error.raw_os_error() {
         Some(errno) if namespaces != 0 => Failed::Namespaces(errno),
         _ => Error::Setup { step: "start a process".into(), source: error }.into(),
     };
-    let started = launch::launch(program, namespaces as u64).map_err(refused)?;
-    let Some(failure) = program.failure else { return Ok(started) };
+    let started = started.map_err(refused)?;
+    let Some(Fault { step, errno, early }) = fault else { return Ok(started) };
     reap(&started);
-    if namespaces != 0 && without_rights(program, failure) {
-        return Err(Failed::Namespaces(failure.errno));
+    // New namespaces without the rights that belong to them, as AppArmor and containers have it: then the first steps, which
+    // touch nothing of the host's, are refused.
+    if namespaces != 0 && early && matches!(errno, libc::EPERM | libc::EACCES) {
+        return Err(Failed::Namespaces(errno));
     }
-    let step = program.steps.get(failure.step).map(ToString::to_string).unwrap_or_default();
-    Err(Error::Setup { step, source: io::Error::from_raw_os_error(failure.errno) }.into())
-}
-
-/// Whether the new namespaces came without the rights that belong to them, as AppArmor and containers have it: then the
-/// first steps, which touch nothing of the host's, are refused.
-fn without_rights(program: &Program, failure: program::Failure) -> bool {
-    let before = program.steps.iter().take(failure.step + 1);
-    matches!(failure.errno, libc::EPERM | libc::EACCES)
-        && !before.into_iter().any(|step| matches!(step, program::Step::CloneMount { .. }))
+    Err(Error::Setup { step, source: io::Error::from_raw_os_error(errno) }.into())
 }
 
 fn report(plan: &Plan, enforced: &mut Enforced) {

@@ -14,7 +14,7 @@ use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc};
 /// Whoever judges must be there when the plan wants it, and only then.
 pub(crate) fn check(plan: &Plan, guard: Option<&Arc<dyn ExecGuard>>) -> Result<()> {
     let why = match (plan.exec_guard, guard) {
-        (true, None) => "is in the plan, but nobody judges; give one to Sandbox::start_guarded or Builder::on_exec",
+        (true, None) => "is in the plan, but nobody judges; give one to Sandbox::start_in or Builder::on_exec",
         (false, Some(_)) => "was given, but the plan does not ask for it; set its exec_guard",
         _ => return Ok(()),
     };

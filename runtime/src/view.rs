@@ -25,9 +25,8 @@ pub(crate) const PROC_MASKED: [&str; 8] = [
     "proc/vmallocinfo",
 ];
 
-/// Directories of `/proc` that nobody inside may write, whatever his uid outside.
-pub(crate) const PROC_READ_ONLY: [&str; 6] =
-    ["proc/sys", "proc/irq", "proc/bus", "proc/acpi", "proc/scsi", "proc/pressure"];
+/// Directories of `/proc`, beside `/proc/sys`, that nobody inside may write, whatever his uid outside.
+pub(crate) const PROC_READ_ONLY: [&str; 5] = ["proc/irq", "proc/bus", "proc/acpi", "proc/scsi", "proc/pressure"];
 
 /// The directory of `/proc` that tells about the host's file systems, covered by the tree of masks. The tree stays there
 /// because before Linux 6.15 only what is attached can be copied (open_tree(2)).

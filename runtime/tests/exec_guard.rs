@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, mpsc},
 };
 
-use holdpoint_runtime::{Access, Builder, Error, Exec, ExecAnswer, Protection, Sandbox};
+use holdpoint_runtime::{Access, Builder, Error, Exec, ExecAnswer, Opening, Protection, Sandbox};
 
 /// A workspace and what was judged in it.
 struct Place {
@@ -324,7 +324,10 @@ fn a_plan_and_a_judge_belong_together() {
     assert_eq!(again, plan);
     let unasked = place.builder().plan().unwrap();
     let judge = Arc::new(|_: &Exec| ExecAnswer::Allow);
-    assert!(matches!(Sandbox::start_guarded(unasked, Some(judge)), Err(Error::Plan { what: "exec guard", .. })));
+    assert!(matches!(
+        Sandbox::start_in(unasked, Opening::begin(), Some(judge)),
+        Err(Error::Plan { what: "exec guard", .. })
+    ));
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn reduced(flags: &crate::args::PolicyFlags, findings: &[Finding]) -> Option<Fin
     let loaded = load(flags).ok().filter(|loaded| lacks && !loaded.policy.allow_missing.is_empty())?;
     let confinement = confinement(&loaded).ok()??;
     let name = "launch without what the profile lets be missing";
-    Some(match confinement.start() {
+    Some(match confinement.start(None) {
         Ok(sandbox) => good(name, missing(sandbox.enforced()).unwrap_or_default()),
         Err(error) => of_error(name, &error),
     })

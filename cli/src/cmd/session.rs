@@ -134,7 +134,7 @@ fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
     let workspace = identity::of_directory(root).map_err(|error| Error::setting(root, error, ""))?;
     confined.warnings.iter().for_each(|warning| report::say(&encoded(warning)));
     let place = Place::open(&loaded.places)?;
-    let sandbox = confined.start()?;
+    let sandbox = confined.start(None)?;
     invocation::remark(sandbox.enforced());
     let id = HoldId::new().map_err(away)?.to_string();
     let hello = Hello {

@@ -48,7 +48,25 @@ pub(crate) struct Failure {
     pub(crate) errno: i32,
 }
 
+/// A failure as the caller needs it.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// What could not be done.
+    pub(crate) step: String,
+    pub(crate) errno: i32,
+    /// Nothing of the host had been touched yet.
+    pub(crate) early: bool,
+}
+
 impl Program {
+    /// Where it failed, if it did.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        let Failure { step, errno } = self.failure?;
+        let early = !self.steps.iter().take(step + 1).any(|step| matches!(step, Step::CloneMount { .. }));
+        let step = self.steps.get(step).map(ToString::to_string).unwrap_or_default();
+        Some(Fault { step, errno, early })
+    }
+
     pub(crate) fn new(steps: Vec<Step>, held: Vec<OwnedFd>) -> Self {
         Self { steps, slots: [-1; SLOTS], group: None, failure: None, pid: 0, _held: held }
     }

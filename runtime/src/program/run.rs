@@ -16,6 +16,13 @@ const OPTIONS: usize = 6;
 pub(crate) fn interpret(program: &mut Program) -> ! {
     let Program { steps, slots, failure, .. } = program;
     for (index, step) in steps.iter_mut().enumerate() {
+        if let Step::Await(gate) = step {
+            gate.pass(|rest| {
+                rest.slots = *slots;
+                interpret(rest)
+            });
+            break;
+        }
         if let Err(errno) = perform(step, slots) {
             *failure = Some(Failure { step: index, errno });
             break;
@@ -27,6 +34,7 @@ pub(crate) fn interpret(program: &mut Program) -> ! {
 fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
     match step {
         Step::Write { root, path, text } => call::write_file(base(*root, slots), path, text.as_bytes()),
+        Step::Await(_) => Ok(()),
         Step::Join { first, namespaces } => call::join_namespaces(*first, *namespaces),
         Step::OwnMounts(root) => {
             slots[*root] = call::own_mounts()?;
@@ -93,6 +101,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             slots[*slot] = call::lift_descriptor(slots[*slot], LIFTED)?;
             Ok(())
         }
+        Step::Close(ranges) => ranges.iter().try_for_each(|(first, last)| call::close_range(*first, *last)),
         Step::CloseFrom(first) => call::close_from(*first),
         Step::Execute { program, arguments } => Err(call::execute(descriptor(*program, slots), &arguments.pointers)),
     }

@@ -1,11 +1,12 @@
 //! The instructions of a prepared program.
 
 use super::Program;
-use crate::sys::{call::Identity, seccomp::Calls};
+use crate::sys::{call::Identity, gate::Gate, seccomp::Calls};
 use std::{
     ffi::{CStr, CString, c_char},
     fmt,
     os::fd::RawFd,
+    sync::Arc,
 };
 
 /// An index into [`Program::slots`].
@@ -23,6 +24,8 @@ pub(crate) enum Root {
 /// One instruction. Each is one kernel operation, or a few that make sense only together.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// Goes on with another program once the gate is open; the last step of an opening.
+    Await(Arc<Gate>),
     /// Writes a file that exists.
     Write {
         root: Root,
@@ -146,6 +149,8 @@ pub(crate) enum Step {
     /// Moves a slot's descriptor out of the way of fixed numbers.
     Lift(Slot),
     CloseFrom(RawFd),
+    /// Closes ranges of descriptors, first and last of each.
+    Close(Vec<(u32, u32)>),
     Execute {
         program: Descriptor,
         arguments: Arguments,
@@ -188,6 +193,7 @@ impl fmt::Debug for Program {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Await(_) => f.write_str("wait for the plan"),
             Self::Write { path, .. } => write!(f, "write {}", show(path)),
             Self::Join { .. } => f.write_str("join the sandbox's namespaces"),
             Self::OwnMounts(_) => f.write_str("copy the mount view"),
@@ -216,7 +222,9 @@ impl fmt::Display for Step {
             Self::LandlockRestrict { .. } => f.write_str("enforce Landlock"),
             Self::Seccomp(_) | Self::NoPreallocation => f.write_str("install the seccomp filter"),
             Self::OwnGroups => f.write_str("enter a control group namespace"),
-            Self::Descriptor { .. } | Self::Lift(_) | Self::CloseFrom(_) => f.write_str("arrange descriptors"),
+            Self::Descriptor { .. } | Self::Lift(_) | Self::CloseFrom(_) | Self::Close(_) => {
+                f.write_str("arrange descriptors")
+            }
             Self::Execute { .. } => f.write_str("execute the resident program"),
         }
     }

@@ -163,6 +163,12 @@ pub(crate) fn identity(fd: RawFd) -> Result<Identity> {
     Ok(Identity { device: status.st_dev, inode: status.st_ino })
 }
 
+/// Waits for one byte; false at the end of the pipe.
+pub(crate) fn read_byte(pipe: RawFd) -> bool {
+    let mut byte = 0u8;
+    syscall!(SYS_read, pipe, &raw mut byte, 1) == Ok(1)
+}
+
 /// Joins the given namespaces of the process behind a pidfd, all or none (setns(2), Linux 5.8).
 pub(crate) fn join_namespaces(process: RawFd, namespaces: i32) -> Result<()> {
     syscall!(SYS_setns, process, namespaces).map(drop)
@@ -227,6 +233,11 @@ pub(crate) fn place_descriptor(from: RawFd, to: RawFd) -> Result<()> {
 /// A copy of `from` numbered `at_least` or more, closed on `execve`: out of the way of fixed numbers.
 pub(crate) fn lift_descriptor(from: RawFd, at_least: RawFd) -> Result<RawFd> {
     fd(syscall!(SYS_fcntl, from, libc::F_DUPFD_CLOEXEC, at_least)?)
+}
+
+/// Closes every descriptor from `first` to `last` (close_range(2)).
+pub(crate) fn close_range(first: u32, last: u32) -> Result<()> {
+    syscall!(SYS_close_range, first, last, 0).map(drop)
 }
 
 /// Marks every descriptor from `first` on to be closed by `execve` (close_range(2)).

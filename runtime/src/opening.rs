@@ -1,0 +1,263 @@
+//! The part of a sandbox that needs no plan, made on a thread of its own while the caller still finds out what the plan is.
+//! Namespaces and the new root take the kernel about as long as reading a policy and looking through a workspace take us.
+
+use crate::{
+    compile::{self, Ends},
+    error::{Error, Result},
+    executable,
+    host::Failed,
+    landlocked,
+    program::{self, Fault, LIFTED, Program, Step},
+    sandbox::{self, NAMESPACES},
+    socket,
+    sys::{
+        gate::Gate,
+        launch::{self, Started},
+    },
+};
+use landlock::RulesetCreated;
+use nix::{
+    sched::{CpuSet, sched_getaffinity},
+    sys::wait::{Id, WaitPidFlag, waitid},
+    unistd::Pid,
+};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+/// The beginning of a sandbox: namespaces that wait for a plan. Give it to
+/// [`Builder::start_in`](crate::Builder::start_in); dropped, it ends and nothing is left of it.
+///
+/// Beginning never fails: what went wrong is told by the start. On a machine with one processor nothing is begun, because
+/// nothing would be gained.
+#[derive(Debug)]
+pub struct Opening {
+    ends: Result<Descriptors>,
+    running: Option<Running>,
+}
+
+/// What must exist before the child does, for it to have them.
+#[derive(Debug)]
+pub(crate) struct Descriptors {
+    pub(crate) resident: OwnedFd,
+    pub(crate) control: OwnedFd,
+    pub(crate) ruleset: Option<RulesetCreated>,
+    inside: OwnedFd,
+    ruleset_inside: Option<OwnedFd>,
+}
+
+/// A child that waits at the gate, and the thread that waits for the child.
+#[derive(Debug)]
+struct Running {
+    gate: Arc<Gate>,
+    thread: JoinHandle<Outcome>,
+}
+
+/// What came of starting the child, and where its opening failed if it did.
+type Outcome = (io::Result<Started>, Option<Fault>);
+
+impl Running {
+    fn new(ends: Ends) -> io::Result<Self> {
+        let gate = Arc::new(Gate::new()?);
+        let last = Arc::clone(&gate);
+        let work = move || {
+            let Ok(opening) = compile::opening() else { return (Err(io::ErrorKind::InvalidInput.into()), None) };
+            // Whatever the caller closes while the child waits must be closed: ends of pipes, locks.
+            let mut steps = vec![keep_only(ends, &last)];
+            steps.extend(opening);
+            steps.push(Step::Await(last));
+            let mut program = Program::new(steps, Vec::new());
+            (launch::launch(&mut program, NAMESPACES as u64), program.fault())
+        };
+        let thread = thread::Builder::new().name("opening".into()).spawn(work)?;
+        Ok(Self { gate, thread })
+    }
+}
+
+impl Descriptors {
+    fn new() -> Result<Self> {
+        let lift = |fd: OwnedFd| program::lift(fd.as_fd(), LIFTED);
+        let resident = lift(executable::resident()?)?;
+        let (control, inside) = socket::pair()?;
+        let ruleset = landlocked::ruleset()?;
+        let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
+        Ok(Self { resident, control, ruleset, inside: lift(inside)?, ruleset_inside: copy.map(lift).transpose()? })
+    }
+
+    pub(crate) fn ends(&self) -> Ends {
+        Ends {
+            opener: None,
+            resident: self.resident.as_raw_fd(),
+            control: self.inside.as_raw_fd(),
+            ruleset: self.ruleset_inside.as_ref().map(AsRawFd::as_raw_fd),
+        }
+    }
+}
+
+impl Opening {
+    /// Begins a sandbox beside the caller's work.
+    #[must_use]
+    pub fn begin() -> Self {
+        let mut opening = Self::none();
+        if let (Ok(descriptors), true) = (&opening.ends, processors() > 1) {
+            opening.running = Running::new(descriptors.ends()).ok();
+        }
+        opening
+    }
+
+    /// What a start needs, with nothing begun.
+    pub(crate) fn none() -> Self {
+        Self { ends: Descriptors::new(), running: None }
+    }
+
+    /// Takes the descriptors out, which the caller must keep until the child has its own.
+    pub(crate) fn descriptors(&mut self) -> Result<Descriptors> {
+        std::mem::replace(&mut self.ends, Err(Error::Ended { why: "it was started already" }))
+    }
+
+    /// Goes on with the rest: the steps of a plan. `group` is the control group to begin in, which only what has not begun can.
+    /// `edit` has a last word about the whole program, where there is one.
+    pub(crate) fn run(
+        mut self,
+        steps: Vec<Step>,
+        group: Option<RawFd>,
+        edit: impl FnOnce(&mut Program),
+    ) -> std::result::Result<Started, Failed> {
+        let running = self.running.take_if(|_| group.is_none());
+        let Some(Running { gate, thread }) = running else {
+            let mut program = Program::new(compile::opening()?.into_iter().chain(steps).collect(), Vec::new());
+            program.group = group;
+            edit(&mut program);
+            return sandbox::run(&mut program, NAMESPACES);
+        };
+        let mut program = Program::new(steps, Vec::new());
+        let joined = gate.open(&mut program, || thread.join()).map_err(Error::io("hand the plan to the sandbox"))?;
+        let unknown = |_| Error::Io { doing: "begin the sandbox", source: io::Error::other("its thread failed") };
+        let (started, fault) = joined.map_err(unknown)?;
+        sandbox::stand(started, fault.or_else(|| program.fault()), NAMESPACES)
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let Some(Running { gate, thread }) = self.running.take() else { return };
+        gate.close();
+        if let Ok((Ok(started), _)) = thread.join() {
+            while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+        }
+    }
+}
+
+/// Closes every descriptor of the child but those that the program uses.
+fn keep_only(ends: Ends, gate: &Gate) -> Step {
+    let mut kept = vec![ends.resident, ends.control];
+    kept.extend(ends.ruleset);
+    kept.extend(gate.descriptors());
+    kept.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut first = 3;
+    for fd in kept {
+        gaps.extend((first < fd).then(|| (first.cast_unsigned(), (fd - 1).cast_unsigned())));
+        first = fd + 1;
+    }
+    gaps.push((first.cast_unsigned(), u32::MAX));
+    Step::Close(gaps)
+}
+
+/// Processors that this thread may run on, two being enough to know.
+fn processors() -> usize {
+    let allowed = sched_getaffinity(Pid::from_raw(0));
+    allowed.map_or(1, |set| (0..CpuSet::count()).filter(|at| set.is_set(*at).unwrap_or(false)).take(2).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, Sandbox};
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::{
+        env, fs,
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+        time::{Duration, Instant},
+    };
+
+    fn children(pid: u32) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+        lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn what_was_begun_and_not_started_leaves_nothing() {
+        let opening = Opening::begin();
+        assert!(opening.running.is_some() || processors() == 1);
+        drop(opening);
+        assert_eq!(children(std::process::id()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_pipe_of_the_caller_ends_while_a_sandbox_waits() {
+        let (ours, theirs) = io::pipe().unwrap();
+        let _opening = Opening::begin();
+        drop(theirs);
+        let mut end = [PollFd::new(ours.as_fd(), PollFlags::empty())];
+        assert_eq!(poll(&mut end, PollTimeout::from(20_000_u16)), Ok(1), "the child holds the caller's pipe open");
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_carried_out_is_told_and_leaves_nothing() {
+        let (workspace, shown) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut builder = Sandbox::builder();
+        builder.system().workspace(workspace.path(), Access::ReadWrite).read_only(shown.path());
+        let plan = builder.plan().unwrap();
+        // As large as it was, and another one.
+        let moved = workspace.path().join("moved");
+        fs::rename(shown.path(), &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, shown.path()).unwrap();
+        let error = Sandbox::start_in(plan, Opening::begin(), None).unwrap_err();
+        assert!(matches!(error, Error::Setup { .. }), "{error:?}");
+        assert_eq!(children(std::process::id()), Vec::<String>::new());
+        fs::remove_file(shown.path()).unwrap();
+        fs::create_dir(shown.path()).unwrap();
+    }
+
+    /// Not a test by itself: what `a_killed_caller_leaves_nothing` kills.
+    #[test]
+    fn caller() {
+        if env::var_os("HOLDPOINT_TEST_BEGIN").is_some() {
+            let _opening = Opening::begin();
+            eprintln!("begun");
+            thread::sleep(Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn a_killed_caller_leaves_nothing() {
+        let mut caller = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "opening::tests::caller", "--nocapture"])
+            .env("HOLDPOINT_TEST_BEGIN", "1")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(caller.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "begun\n");
+        let limit = Instant::now() + Duration::from_secs(20);
+        while children(caller.id()).is_empty() && processors() > 1 {
+            assert!(Instant::now() < limit, "nothing was begun");
+            thread::yield_now();
+        }
+        let begun = children(caller.id());
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        while begun.iter().any(|pid| fs::exists(format!("/proc/{pid}")).unwrap()) {
+            assert!(Instant::now() < limit, "what was begun outlives its caller");
+            thread::yield_now();
+        }
+    }
+}
