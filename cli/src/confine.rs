@@ -76,6 +76,14 @@ pub(crate) fn confinement(loaded: &Loaded) -> Result<Option<Confinement>, Error>
                 next: "use --sandbox workspace-write, or take exec_guard out of the profile".into(),
             });
         }
+        SandboxMode::None if loaded.policy.deny_read_strict.value && !loaded.policy.deny_read.is_empty() => {
+            return Err(Error::Unenforceable {
+                what: format!("deny_read_strict = true ({})", loaded.policy.deny_read_strict.origin),
+                why: "what a command opens can be judged only in a sandbox, and the profile says sandbox = \"none\""
+                    .into(),
+                next: "use --sandbox workspace-write, or take deny_read_strict out of the profile".into(),
+            });
+        }
         SandboxMode::None => return Ok(None),
         SandboxMode::WorkspaceWriteAndNet => {
             return Err(Error::Unenforceable {
@@ -132,6 +140,7 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
         let expanded = |glob: &String| expanded_pattern(&places.home, glob);
         builder.deny_read_except(expanded(&entry.value.glob), entry.value.except.iter().map(expanded));
     }
+    builder.deny_read_strict(policy.deny_read_strict.value);
     for entry in &policy.protect {
         builder.protect(&entry.value);
     }
@@ -166,6 +175,7 @@ fn protection(loss: Loss) -> Protection {
         Loss::ProcessLimit => Protection::ProcessLimit,
         Loss::MemoryLimit => Protection::MemoryLimit,
         Loss::ExecGuard => Protection::ExecGuard,
+        Loss::StrictReads => Protection::StrictReads,
         Loss::CpuLimit => Protection::CpuLimit,
         Loss::DiskLimit => Protection::DiskLimit,
     }

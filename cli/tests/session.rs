@@ -187,6 +187,19 @@ reason = \"publishing is for people\"
 }
 
 #[test]
+fn a_session_judges_opens_as_long_as_the_profile_says_so() {
+    let denied = "[profile.strict]\napproval_policy = \"full-auto\"\ndeny_read_paths = [\"**/.env*\"]\n";
+    let session =
+        Session::start(Machine::with(&format!("{denied}deny_read_strict = true\n")), &["--profile", "strict"]);
+    session.0.file(".env.new", "TOKEN=secret");
+    assert_ne!(session.run(&["cat", ".env.new"]).code, 0);
+    assert_eq!(session.run(&["python3", "-c", "print(1)"]).code, 0);
+    session.0.configure(denied);
+    let stale = session.run(&["true"]);
+    assert!(stale.code == 69 && stale.err.contains("has changed"), "{}", stale.err);
+}
+
+#[test]
 fn nothing_runs_in_a_sandbox_that_would_not_be_made_any_more() {
     let session = Session::free();
     for change in [

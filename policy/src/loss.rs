@@ -22,6 +22,8 @@ pub enum Loss {
     MemoryLimit,
     /// The judgement of programs before anything inside executes them.
     ExecGuard,
+    /// The judgement of opens before they happen.
+    StrictReads,
     /// The limit on the share of processors.
     CpuLimit,
     /// The limit on files added to a disk that does not count them.
@@ -30,7 +32,7 @@ pub enum Loss {
 
 impl Loss {
     /// Every protection that may be missing.
-    pub const ALL: [Loss; 8] = [
+    pub const ALL: [Loss; 9] = [
         Loss::Namespaces,
         Loss::Landlock,
         Loss::LateMasks,
@@ -39,6 +41,7 @@ impl Loss {
         Loss::CpuLimit,
         Loss::DiskLimit,
         Loss::ExecGuard,
+        Loss::StrictReads,
     ];
 
     /// The word that stands for this protection in a profile.
@@ -50,6 +53,7 @@ impl Loss {
             Loss::ProcessLimit => "process-limit",
             Loss::MemoryLimit => "memory-limit",
             Loss::ExecGuard => "exec-guard",
+            Loss::StrictReads => "strict-reads",
             Loss::CpuLimit => "cpu-limit",
             Loss::DiskLimit => "disk-limit",
         }

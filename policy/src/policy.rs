@@ -57,6 +57,8 @@ pub struct Policy {
     pub approval: Sourced<ApprovalMode>,
     /// What cannot be read inside.
     pub deny_read: Vec<Sourced<DenyRead>>,
+    /// Whether opens are judged before they happen, so that what is denied is hidden from its first moment.
+    pub deny_read_strict: Sourced<bool>,
     /// Paths of the workspace that stay read-only besides [`crate::paths::PROTECTED_NAMES`].
     pub protect: Vec<Sourced<String>>,
     /// Paths outside the workspace that can be read inside: absolute or starting with `~/`.

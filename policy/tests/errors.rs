@@ -219,6 +219,27 @@ mod tests {
     }
 
     #[test]
+    fn strict_reads_are_switched_on_by_anybody_and_off_by_nobody() {
+        let layer = |kind, text: &str| Layer::new(kind, Config::parse(text, &Origin::file("c.toml")).unwrap());
+        let (on, off) = ("deny_read_strict = true\n", "deny_read_strict = false\n");
+        let inherited = format!("[profile.base]\n{on}[profile.default]\nextends = \"base\"\n{off}");
+        let profile = |text: &str| format!("[profile.default]\n{text}");
+        let strict = |user: &str, project: &str| {
+            let layers = [layer(LayerKind::User, user), layer(LayerKind::Project, project)];
+            let policy = compile(&layers, None, &Flags::default()).unwrap();
+            (policy.deny_read_strict.value, policy.warnings.len())
+        };
+        assert_eq!(strict("", ""), (false, 0));
+        assert_eq!(strict(off, off), (false, 0));
+        assert_eq!(strict("", on), (true, 0));
+        assert_eq!(strict("", &profile(on)), (true, 0));
+        assert_eq!(strict(on, off), (true, 1));
+        assert_eq!(strict(&profile(on), &profile(off)), (true, 1));
+        assert_eq!(strict(&inherited, ""), (true, 1));
+        assert_eq!(strict(&format!("{on}{}", profile(off)), off), (true, 1));
+    }
+
+    #[test]
     fn a_profile_only_the_project_defines_starts_from_ones_own_default() {
         let user = Config::parse("[profile.default]\nsandbox = \"read-only\"\n", &Origin::file("c.toml")).unwrap();
         let project = Config::parse("[profile.ci]\nsandbox = \"workspace-write\"\n", &Origin::file("p.toml")).unwrap();

@@ -41,6 +41,9 @@ pub(crate) struct FileShape {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub(crate) deny_read_paths: Words,
+    /// Whether opens are judged before they happen, in every profile; only `true` has an effect.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub(crate) deny_read_strict: Option<Spanned<bool>>,
     /// Paths of the workspace that stay read-only, in every profile.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
@@ -81,6 +84,10 @@ pub(crate) struct ProfileShape {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub(crate) deny_read_paths: Words,
+    /// Whether opens are judged before they happen, so that a denied file is hidden from its first moment; `true` is not
+    /// taken back by another layer.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub(crate) deny_read_strict: Option<Spanned<bool>>,
     /// The profile this one starts from.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub(crate) extends: Option<Spanned<String>>,

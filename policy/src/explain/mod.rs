@@ -50,6 +50,9 @@ pub fn lines(policy: &Policy) -> Vec<Line> {
     for entry in &policy.deny_read {
         add("deny_read_paths", entry.value.to_string(), &entry.origin);
     }
+    if policy.deny_read_strict.value || policy.deny_read_strict.origin != crate::policy::BUILT_IN {
+        add("deny_read_strict", policy.deny_read_strict.value.to_string(), &policy.deny_read_strict.origin);
+    }
     for (key, list) in [
         ("protect_paths", &policy.protect),
         ("readable_paths", &policy.readable),

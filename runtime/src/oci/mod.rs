@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`Landlock`](crate::Protection::Landlock) | no engine has it; the rules stand in the annotation [`LANDLOCK`] for one that will |
 //! | [`LateMasks`](crate::Protection::LateMasks) | nobody watches: what is masked is what matched when the plan was made |
+//! | [`StrictReads`](crate::Protection::StrictReads) | nobody judges an open before it happens |
 //! | [`ExecGuard`](crate::Protection::ExecGuard) | nobody is asked before a program is executed |
 //! | [`ReservedNames`](crate::Protection::ReservedNames) | a mount needs something to stand on, and follows a symbolic link |
 //! | [`MemoryLimit`](crate::Protection::MemoryLimit), [`CpuLimit`](crate::Protection::CpuLimit) | of an ordinary user: engines do it by control groups, which are root's |

@@ -98,8 +98,8 @@ prop_compose! {
 }
 
 fn everything() -> BTreeSet<Protection> {
-    use Protection::{ExecGuard, Landlock, LateMasks, MemoryLimit, ReservedNames};
-    [Landlock, LateMasks, ReservedNames, MemoryLimit, ExecGuard].into()
+    use Protection::{ExecGuard, Landlock, LateMasks, MemoryLimit, ReservedNames, StrictReads};
+    [Landlock, LateMasks, ReservedNames, MemoryLimit, ExecGuard, StrictReads].into()
 }
 
 fn processes() -> impl Strategy<Value = Process> {
@@ -226,8 +226,15 @@ fn what_is_mounted_in_a_protected_or_forbidden_directory_is_that_too() {
 fn a_protection_that_engines_lack_has_to_be_allowed_by_name() {
     let (mut plan, mut process) = example();
     plan.exec_guard = true;
+    plan.deny_read_strict = true;
     assert!(to_spec(&plan, &process).is_ok());
-    let lost = [Protection::Landlock, Protection::LateMasks, Protection::ExecGuard, Protection::ReservedNames];
+    let lost = [
+        Protection::Landlock,
+        Protection::LateMasks,
+        Protection::StrictReads,
+        Protection::ExecGuard,
+        Protection::ReservedNames,
+    ];
     for protection in lost {
         plan.allow_missing = everything();
         plan.allow_missing.remove(&protection);

@@ -119,7 +119,7 @@ fn has_control_groups(process: &Process) -> bool {
 
 /// Every field of a plan is here: one that is added has to be looked at.
 fn enforced(plan: &Plan, process: &Process) -> Enforced {
-    let Plan { view, masks, kept, deny_read, limits, exec_guard, warnings, .. } = plan;
+    let Plan { view, masks, kept, deny_read, deny_read_strict, limits, exec_guard, warnings, .. } = plan;
     let Plan { pins: _, exec_deny: _, hostname: _, net: _, .. } = plan; // In the configuration as they are.
     let Plan { workspace: _, protect: _, watched: _, surveyed: _, roots: _, allow_missing: _, .. } = plan; // Enforce nothing.
     let Limits { memory, pids, milli_cpus, cpu_time: _, open_files: _, tmp: _, wall_time, disk, files, output } =
@@ -132,6 +132,9 @@ fn enforced(plan: &Plan, process: &Process) -> Enforced {
     enforced.missing(Protection::Landlock, "the second wall on files; its rules stand in an annotation");
     if !deny_read.is_empty() {
         enforced.missing(Protection::LateMasks, "only what matched when the bundle was written is masked");
+    }
+    if *deny_read_strict {
+        enforced.missing(Protection::StrictReads, "engines judge no open before it happens");
     }
     if *exec_guard {
         enforced.missing(Protection::ExecGuard, "engines ask nobody before a program is executed");
