@@ -214,8 +214,6 @@ impl Compiler {
 
     /// A `/dev` with only what carries nothing between processes, its own terminals and its own shared memory.
     fn devices(&mut self) -> Result<()> {
-        self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "64k".into())], NOSUID | NOEXEC, MOUNT);
-        self.attach(Path::new("/dev"))?;
         for device in view::DEVICES {
             let path = Path::new("/dev").join(device);
             self.step(Step::File { root: ROOT, path: below_root(&path)?, mode: 0o666 });
@@ -362,9 +360,8 @@ impl Compiler {
         Ok(())
     }
 
-    /// Nothing is created in the root or in `/dev` any more.
+    /// Nothing is created in the root any more, nor in `/dev`, which is a directory of it.
     fn seal(&mut self) {
-        self.step(Step::Seal { root: ROOT, target: c"dev".into(), set: RDONLY | NOSUID | NOEXEC });
         self.step(Step::Attributes { mount: ROOT, set: RDONLY | NOSUID | NODEV, recursive: false });
     }
 

@@ -173,7 +173,7 @@ impl Guard {
 fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
     const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
     const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
-    let (_sweeper, appeared) = {
+    let (sweeper, appeared) = {
         let (Charge { resident, first, reserved, groups, watch, hurry, .. }, warden) = &mut *late.lock();
         let watch = watch.as_ref().map(AsFd::as_fd);
         let sweeper = Sweeper::start(resident, first, watch, reserved, groups).map_err(|_| NO_SWEEPER)?;
@@ -192,7 +192,7 @@ fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &
             Err(_) => return Err(NOT_COVERED),
         }
         if waits[0].any().unwrap_or(true) {
-            return Ok(());
+            break;
         }
         let (charge, warden) = &mut *late.lock();
         // Only now: an answer to another thread is not the warden's end.
@@ -200,6 +200,10 @@ fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &
             return Err(NOT_COVERED);
         }
     }
+    // Whoever closes the watch last waits for the kernel to tear it down: that must be the sweeper.
+    drop((appeared, late.lock().0.watch.take()));
+    drop(sweeper);
+    Ok(())
 }
 
 impl Charge {

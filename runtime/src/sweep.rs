@@ -43,7 +43,8 @@ impl Sweeper {
     ) -> Result<Self> {
         let (theirs, ours) = socket::pair()?;
         let process = launch_sweeper(resident, first, &theirs, watch, held, groups)?;
-        Ok(Self { owner: Some(ours), process })
+        // A process that ends closes its descriptors in order: the watch before this.
+        Ok(Self { owner: Some(program::lift(ours.as_fd(), LIFTED)?), process })
     }
 }
 

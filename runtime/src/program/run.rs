@@ -75,7 +75,6 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         }
         Step::Pin { root, target, set, recursive } => pin(slots[*root], target, *set, *recursive),
         Step::Mask { root, masks, name, target } => mask(slots[*masks], name, slots[*root], target),
-        Step::Seal { root, target, set } => seal(slots[*root], target, *set),
         Step::Directory { root, path, mode } => call::make_directory(slots[*root], path, *mode),
         Step::File { root, path, mode } => call::make_file(slots[*root], path, *mode),
         Step::Link { root, path, target } => call::make_link(slots[*root], path, target),
@@ -126,13 +125,6 @@ fn attach_at(mount: RawFd, root: RawFd, target: &CStr) -> Result<()> {
     let attached = call::attach(mount, place);
     call::close(place);
     attached
-}
-
-fn seal(root: RawFd, target: &CStr, set: u64) -> Result<()> {
-    let place = call::open_place(root, target)?;
-    let sealed = call::set_attributes(place, set, 0, 0, false);
-    call::close(place);
-    sealed
 }
 
 fn pin(root: RawFd, target: &CStr, set: u64, recursive: bool) -> Result<()> {

@@ -89,12 +89,6 @@ pub(crate) enum Step {
         name: &'static CStr,
         target: CString,
     },
-    /// Changes the flags of the mount that is attached at `target`.
-    Seal {
-        root: Slot,
-        target: CString,
-        set: u64,
-    },
     Directory {
         root: Slot,
         path: CString,
@@ -204,7 +198,7 @@ impl fmt::Display for Step {
             Self::Filesystem { kind, .. } => write!(f, "make a new {} file system", show(kind)),
             Self::OverRoot(_) | Self::Pivot(_) => f.write_str("enter the new root"),
             Self::CloneMount { source, .. } => write!(f, "take {} into the mount view", show(source)),
-            Self::Attributes { .. } | Self::Seal { .. } => f.write_str("set the flags of a mount"),
+            Self::Attributes { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
             Self::Open { path, .. } => write!(f, "open /{}", show(path)),
             Self::Pin { target, .. } => write!(f, "pin /{}", show(target)),
