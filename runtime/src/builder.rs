@@ -106,10 +106,10 @@ impl Builder {
         self
     }
 
-    /// Judges every call that opens, renames, links or removes a file before it happens (seccomp_unotify(2)), so that a denied
-    /// file which appears later is hidden from the first moment and not some milliseconds after it. Such a call then costs
-    /// some 35 µs instead of two where all runs on one processor, and some 100 µs across two; programs that open few files do
-    /// not notice. A command in such a sandbox can have neither paths nor a `/tmp` of its own.
+    /// Judges every call that opens, executes, renames, links or removes a file before it happens (seccomp_unotify(2)), so that
+    /// a denied file which appears later is hidden from the first moment and not some milliseconds after it. Such a call then
+    /// costs some 35 µs instead of two where all runs on one processor, and some 100 µs across two; programs that open few
+    /// files do not notice. A command in such a sandbox can have neither paths nor a `/tmp` of its own.
     pub fn deny_read_strict(&mut self, strict: bool) -> &mut Self {
         self.deny_read_strict = strict;
         self

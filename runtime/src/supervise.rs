@@ -3,7 +3,7 @@
 use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
-    exec::{ExecGuard, Judge},
+    exec::{Anything, ExecGuard, Judge},
     notify::{Handler, Supervisor, Traps},
     plan::Plan,
     restricted::Modes,
@@ -37,7 +37,8 @@ pub(crate) fn start(
         traps |= Traps::MODES;
         handlers.push(Box::new(modes));
     }
-    let judged = strict.is_some();
+    let withheld = strict.as_ref().map(Strict::withheld);
+    let judged = withheld.is_some();
     if let Some(strict) = strict {
         traps |= Traps::OPEN;
         handlers.push(Box::new(strict));
@@ -45,9 +46,9 @@ pub(crate) fn start(
         strict::missing(plan, enforced)?;
     }
     let guarded = exec.is_some();
-    if let Some(guard) = exec {
+    if let Some(guard) = exec.or_else(|| judged.then(|| Arc::new(Anything) as Arc<dyn ExecGuard>)) {
         traps |= Traps::EXEC;
-        handlers.push(Box::new(Judge::new(guard, first)?));
+        handlers.push(Box::new(Judge::new(guard, first)?.withholding(withheld)));
     }
     if handlers.is_empty() {
         return Ok(None);
@@ -55,7 +56,10 @@ pub(crate) fn start(
     match Supervisor::start(control, traps, handlers) {
         Ok(supervisor) => {
             if judged {
-                enforced.holds(Protection::StrictReads, "opens, renames and links are judged before they happen");
+                enforced.holds(
+                    Protection::StrictReads,
+                    "opens, renames, links and executions are judged before they happen",
+                );
             }
             if guarded {
                 let how = "every program is judged before it runs and compared before its code does";

@@ -6,14 +6,15 @@
 
 mod arena;
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use arena::{Arena, CANARY, write};
-use holdpoint_runtime::{Protection, Sandbox};
+use holdpoint_runtime::{Exec, ExecAnswer, Protection, Sandbox};
 
 /// A sandbox of the arena that judges opens.
 fn strict(arena: &Arena) -> Sandbox {
@@ -108,6 +109,84 @@ fn a_late_secret_is_read_without_and_never_with() {
     assert!(stolen(&report).is_empty(), "{report}");
     // The sandbox has come through it.
     assert!(arena.inside(&sandbox, "cat README.md").contains("public"));
+}
+
+/// Becomes what is denied as soon as it can: a script's first line, or the program itself, then says so.
+const RUNNER: &str = "
+import errno, os
+refused = 0
+while not os.path.exists('stop'):
+    for _ in range(100):
+        try:
+            os.execv('.env.run', ['run'])
+        except OSError as error:
+            refused += error.errno == errno.EACCES
+print('refused' if refused else 'not seen')
+";
+
+/// Programs that tell a secret when they are executed: a script and an ELF file.
+fn telling(arena: &Arena) -> [PathBuf; 2] {
+    let (script, program) = (arena.outside.join("script"), arena.outside.join("program"));
+    write(&script, "#!/bin/echo CANARY-SCRIPT\n");
+    write(&arena.outside.join("tells.c"), "int puts(char *); int main() { puts(\"CANARY-ELF\"); }");
+    let built = Command::new("cc").args(["-w", "-o"]).arg(&program).arg(arena.outside.join("tells.c")).status();
+    assert!(built.unwrap().success(), "cc builds a program");
+    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    [script, program]
+}
+
+/// What the runner became while `file` came and went under a denied name.
+fn execute(arena: &Arena, sandbox: &Sandbox, file: &Path, rounds: usize) -> String {
+    write(&arena.path("runner.py"), RUNNER);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in (0..rounds).take_while(|_| !over.load(Ordering::Relaxed)) {
+                // A new file each time: one that was seen before is known.
+                fs::copy(file, arena.outside.join("staged")).unwrap();
+                fs::rename(arena.outside.join("staged"), arena.path(".env.run")).unwrap();
+                fs::remove_file(arena.path(".env.run")).unwrap();
+            }
+            write(&arena.path("stop"), "");
+        });
+        let output = arena.inside(sandbox, "python3 runner.py");
+        over.store(true, Ordering::Relaxed);
+        output
+    })
+}
+
+#[test]
+fn a_late_secret_is_executed_without_and_never_with() {
+    for index in 0..2 {
+        let arena = Arena::new();
+        let output = execute(&arena, &masked(&arena), &telling(&arena)[index], 200_000);
+        assert!(output.contains(CANARY), "the runner had no luck, so it proves nothing: {output}");
+
+        let arena = Arena::new();
+        let sandbox = strict(&arena);
+        let output = execute(&arena, &sandbox, &telling(&arena)[index], 2_000);
+        assert!(output.contains("refused") && !output.contains(CANARY), "{output}");
+        assert!(arena.inside(&sandbox, "cat README.md").contains("public"));
+    }
+}
+
+#[test]
+fn both_judges_judge_in_one_sandbox() {
+    let arena = Arena::new();
+    let mut builder = arena.builder();
+    builder.deny_read_strict(true).on_exec(|exec: &Exec| {
+        let expr = exec.stages.iter().any(|stage| stage.program.ends_with("expr"));
+        if expr { ExecAnswer::Refuse } else { ExecAnswer::Allow }
+    });
+    let sandbox = builder.start().unwrap();
+    for protection in [Protection::StrictReads, Protection::ExecGuard] {
+        assert!(sandbox.enforced().protections.iter().any(|line| line.protection == protection && line.holds));
+    }
+    fs::copy(&telling(&arena)[0], arena.path(".env.run")).unwrap();
+    let output =
+        arena.inside(&sandbox, "expr 40 + 2; ./.env.run; cat .env .env.run; echo status $?; sh -c 'cat README.md'");
+    assert!(!output.contains("42") && !output.contains(CANARY), "{output}");
+    assert!(output.contains("status 1") && output.contains("public"), "{output}");
 }
 
 #[test]

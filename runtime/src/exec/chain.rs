@@ -1,7 +1,7 @@
 //! From what a caller asks for to what the kernel executes: scripts and their interpreters, loaders and their programs.
 
 use super::{
-    Stage,
+    Stage, Withheld,
     file::{Files, Kind},
     loader,
 };
@@ -83,7 +83,13 @@ pub(crate) struct Chain {
 ///
 /// # Errors
 /// The errno with which the kernel would refuse it.
-pub(crate) fn follow(view: &View, files: &mut Files, target: Target, request: &Request) -> Result<Chain, i32> {
+pub(crate) fn follow(
+    view: &View,
+    files: &mut Files,
+    withheld: Option<&dyn Withheld>,
+    target: Target,
+    request: &Request,
+) -> Result<Chain, i32> {
     let failed = |errno: nix::errno::Errno| errno as i32;
     let follow_last = request.flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     let mut place = match request.is_descriptor() {
@@ -95,8 +101,9 @@ pub(crate) fn follow(view: &View, files: &mut Files, target: Target, request: &R
     let mut argv = request.argv.clone();
     let mut stages = Vec::with_capacity(2);
     loop {
-        let (identity, kind) = files.look(&place)?;
         let program = path_of(place.as_fd()).map_err(failed)?;
+        withheld.map_or(Ok(()), |withheld| withheld.check(&place, &program))?;
+        let (identity, kind) = files.look(&place)?;
         stages.push(Stage { program, name: name.clone(), argv });
         let this = &stages[stages.len() - 1];
         let (interpreter, argument) = match kind {

@@ -1,7 +1,7 @@
 //! The two looks: judging a program before it is executed, and comparing before its code runs.
 
 use super::{
-    Exec, ExecAnswer, ExecGuard,
+    Exec, ExecAnswer, ExecGuard, Withheld,
     chain::{self, Chain, Request},
     file::{self, Files},
 };
@@ -28,6 +28,7 @@ pub(crate) struct Judge {
     /// The resident program: pid 1, and what it becomes until its own `execve`.
     resident: Identity,
     files: Files,
+    withheld: Option<Arc<dyn Withheld>>,
     allowed: Allowed,
     /// Tests take the second look away.
     looks_twice: bool,
@@ -39,7 +40,14 @@ impl Judge {
         let look = Error::io("look into the sandbox");
         let found = View::of(first).and_then(|view| Ok((view, file::identity(format!("/proc/{first}/exe").as_ref())?)));
         let (view, resident) = found.map_err(look)?;
-        Ok(Self { guard, view, resident, files: Files::default(), allowed: Allowed::default(), looks_twice: true })
+        let (files, allowed) = (Files::default(), Allowed::default());
+        Ok(Self { guard, view, resident, files, withheld: None, allowed, looks_twice: true })
+    }
+
+    /// Refuses some files before the guard is asked.
+    pub(crate) fn withholding(mut self, files: Option<Arc<dyn Withheld>>) -> Self {
+        self.withheld = files;
+        self
     }
 
     #[cfg(test)]
@@ -96,7 +104,9 @@ impl Judge {
         if request.only_checks() {
             return Ok(None);
         }
-        let Chain { stages, executed, identity } = chain::follow(&self.view, &mut self.files, target, &request)?;
+        let withheld = self.withheld.as_deref();
+        let followed = chain::follow(&self.view, &mut self.files, withheld, target, &request)?;
+        let Chain { stages, executed, identity } = followed;
         let pid = target.process().ok_or(libc::ESRCH)?;
         let (directory, environment) = (OnceLock::new(), OnceLock::new());
         let exec = Exec { pid, stages, executed, target, variables: request.variables, directory, environment };
@@ -130,6 +140,15 @@ impl Handler for Judge {
             libc::SYS_execve | libc::SYS_execveat => self.first_look(listener, call),
             _ => self.second_look(listener, call),
         }
+    }
+}
+
+/// The guard of who only withholds.
+pub(crate) struct Anything;
+
+impl ExecGuard for Anything {
+    fn judge(&self, _: &Exec) -> ExecAnswer {
+        ExecAnswer::Allow
     }
 }
 

@@ -23,10 +23,11 @@ mod judge;
 mod loader;
 
 use crate::notify::Target;
-pub(crate) use judge::Judge;
+pub(crate) use judge::{Anything, Judge};
 use std::{
     ffi::OsString,
     fmt, fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -137,6 +138,12 @@ impl fmt::Debug for ExecAnswer {
             Self::Later(_) => "Later",
         })
     }
+}
+
+/// Files that nobody inside may execute, whatever the guard would say.
+pub(crate) trait Withheld: Send + Sync {
+    /// Judges an open file by where it is; the errno to refuse with.
+    fn check(&self, place: &OwnedFd, path: &Path) -> Result<(), i32>;
 }
 
 /// Who judges executions; see [`Builder::on_exec`](crate::Builder::on_exec). A function is one.

@@ -8,10 +8,12 @@
 //! - What passed is opened by that descriptor, and the caller gets it as the result of its call.
 //!
 //! Because no denied name can be renamed, linked, removed or given another mode from inside, no file can lose its denied name
-//! except by somebody outside. The kernel is never told to go on by itself, for it would read the path again; except where the
+//! except by somebody outside. What is executed is judged by the same rule, and by the two looks of the exec guard ([`execution`]).
+//! The kernel is never told to go on by itself, for it would read the path again; except where the
 //! caller only wants to name a file (`O_PATH`), not open it.
 
 mod call;
+mod execution;
 mod opener;
 mod turn;
 
@@ -29,9 +31,15 @@ use crate::{
 };
 use call::Call;
 use nix::sys::socket::{Shutdown, shutdown};
-use opener::Opener;
+use opener::{Opener, Status};
 use std::{
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    ffi::OsStr,
+    fs::File,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
     sync::Arc,
     thread,
 };
@@ -71,6 +79,32 @@ pub(crate) fn missing(plan: &Plan, enforced: &mut Enforced) -> Result<()> {
     }
     enforced.missing(Protection::StrictReads, needs);
     Ok(())
+}
+
+impl Shared {
+    /// Whether an open place, called `path`, is denied.
+    fn denies(&self, place: &OwnedFd, path: &Path, status: Status) -> std::result::Result<bool, i32> {
+        let late = &self.late;
+        let directory = status.is(libc::S_IFDIR);
+        // What was removed since is called by its last name and this. What never had one is called `pipe:[1]`.
+        let removed =
+            path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(|named| Path::new(OsStr::from_bytes(named)));
+        if late.denies(path, directory) || removed.is_some_and(|named| late.denies(named, directory)) {
+            return Ok(true);
+        }
+        if !status.is(libc::S_IFREG) || !late.may_know(status.inode) {
+            return Ok(false);
+        }
+        let file = place.try_clone().and_then(|place| File::from(place).metadata()).map_err(|_| libc::EACCES)?;
+        Ok(late.knows(&file))
+    }
+
+    /// Nothing can be judged any more: nothing may go on.
+    fn end(&self) {
+        if shutdown(self.control.as_raw_fd(), Shutdown::Both).is_err() {
+            // Not connected any more: the sandbox has ended by itself.
+        }
+    }
 }
 
 /// Answers the held calls that name files.
@@ -140,11 +174,8 @@ fn finish(shared: &Shared, listener: &Listener, held: &Held, done: std::result::
         Ok(()) => {}
         Err(Stop::Errno(errno)) => listener.refuse(held, errno),
         Err(Stop::Waits | Stop::Broken) => {
-            // Nothing can be judged any more: nothing may go on.
             listener.refuse(held, libc::EACCES);
-            if shutdown(shared.control.as_raw_fd(), Shutdown::Both).is_err() {
-                // Not connected any more: the sandbox has ended by itself.
-            }
+            shared.end();
         }
     }
 }

@@ -21,12 +21,8 @@ use nix::{
     sys::stat::Mode,
 };
 use std::{
-    ffi::OsStr,
-    fs::{self, File},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    fs,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -268,7 +264,7 @@ impl Turn<'_> {
     /// Refuses with `errno` what is denied.
     fn judged(&self, placed: &Placed, errno: i32) -> Result<()> {
         let denied = match &placed.object {
-            Some((object, status)) => self.denies(object, &placed.path, *status)?,
+            Some((object, status)) => self.shared.denies(object, &placed.path, *status).map_err(Stop::Errno)?,
             None => self.shared.late.denies(&placed.path, true),
         };
         if denied { Err(Stop::Errno(errno)) } else { Ok(()) }
@@ -277,24 +273,11 @@ impl Turn<'_> {
     /// Where an open place is, unless it is denied.
     fn admit(&self, place: &OwnedFd, status: Status) -> Result<PathBuf> {
         let path = path_of(place.as_fd()).map_err(|_| Stop::Errno(libc::EACCES))?;
-        if self.denies(place, &path, status)? { Err(Stop::Errno(libc::EACCES)) } else { Ok(path) }
-    }
-
-    fn denies(&self, place: &OwnedFd, path: &Path, status: Status) -> Result<bool> {
-        let late = &self.shared.late;
-        let directory = status.is(libc::S_IFDIR);
-        // What was removed since is called by its last name and this. What never had one is called `pipe:[1]`.
-        let removed =
-            path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(|named| Path::new(OsStr::from_bytes(named)));
-        if late.denies(path, directory) || removed.is_some_and(|named| late.denies(named, directory)) {
-            return Ok(true);
+        if self.shared.denies(place, &path, status).map_err(Stop::Errno)? {
+            Err(Stop::Errno(libc::EACCES))
+        } else {
+            Ok(path)
         }
-        if !status.is(libc::S_IFREG) || !late.may_know(status.inode) {
-            return Ok(false);
-        }
-        let file =
-            place.try_clone().and_then(|place| File::from(place).metadata()).map_err(|_| Stop::Errno(libc::EACCES))?;
-        Ok(late.knows(&file))
     }
 
     /// The caller's path, and the directory it starts from. `rooted`: an absolute one, too.
