@@ -167,11 +167,12 @@ impl Compiler {
         self.step(write(c"/proc/self/gid_map", format!("{group} {group} 1\n")));
     }
 
-    /// The new root: a file system of its own in which everything else is mounted.
+    /// The new root: a file system of its own in which everything else is mounted. `/sys` stays empty: what a kernel shows
+    /// there is the host's hardware, whatever the namespaces (sysfs(5)).
     fn root(&mut self) -> Result<()> {
         self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "4m".into())], NOSUID | NODEV, ROOT);
         self.step(Step::OverRoot(ROOT));
-        for directory in ["/tmp", "/proc", "/dev", "/run", "/home", "/var", "/var/tmp"] {
+        for directory in ["/tmp", "/proc", "/sys", "/dev", "/run", "/home", "/var", "/var/tmp"] {
             self.directory(Path::new(directory))?;
         }
         Ok(())

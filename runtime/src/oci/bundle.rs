@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Directories that every sandbox has, beside what its plan names.
-const OWN: [&str; 7] = ["/dev", "/home", "/proc", "/run", "/tmp", "/var", "/var/tmp"];
+const OWN: [&str; 8] = ["/dev", "/home", "/proc", "/run", "/sys", "/tmp", "/var", "/var/tmp"];
 
 /// Writes `directory/config.json` and `directory/rootfs`, in which there is nothing but empty places to mount on and the
 /// view's symbolic links. The directory must be empty or not exist; it is for its owner alone, because the environment

@@ -47,6 +47,17 @@ fn seccomp_refuses_new_user_namespaces_and_handles() {
     let workspace = workspace();
     let builder = builder(workspace.path());
     assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), "unshare -U true");
+    // clone3({flags: CLONE_NEWUSER, exit_signal: SIGCHLD}): the flags stand in memory, where no filter looks.
+    let clone = format!(
+        "python3 -c 'import ctypes,os,sys\n\
+         child = ctypes.CDLL(None).syscall({}, (ctypes.c_uint64 * 8)({}, 0, 0, 0, {}), 64)\n\
+         child or os._exit(0)\n\
+         sys.exit(child < 0)'",
+        libc::SYS_clone3,
+        libc::CLONE_NEWUSER,
+        libc::SIGCHLD
+    );
+    assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), &clone);
     // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING): 250 on x86-64, 219 on arm64.
     let number = libc::SYS_keyctl;
     let keyring = format!("python3 -c 'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall({number},0,-3,0) < 0)'");
@@ -171,4 +182,15 @@ fn the_mode_of_a_device_of_the_host_cannot_be_changed() {
     assert_eq!(without, geteuid().is_root());
     assert!(!run_script(&builder.start().unwrap(), change));
     assert!(run_script(&builder.start().unwrap(), "echo x > /dev/null"), "a device can still be written");
+}
+
+#[test]
+fn sys_is_there_and_nobody_can_fill_it() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    assert!(run_script(&builder.start().unwrap(), "test -d /sys && test -z \"$(ls -A /sys)\""));
+    let fill = "mkdir /sys/new";
+    // The mount of the root is read-only, and Landlock allows nothing there.
+    let sealing = |step: &Step| matches!(step, Step::Attributes { mount: 0, .. } | Step::LandlockRestrict { .. });
+    assert_wall(&builder, sealing, fill);
 }
