@@ -71,12 +71,11 @@ pub(crate) struct Entrance {
 }
 
 /// The program that makes a cell in the sandbox whose pid 1 has the pidfd `first`: joins it, copies its mount view with new
-/// private places, and becomes an init below its pid 1. Started twice over, because a process that joins a pid namespace is
-/// not in it, and one that was started from outside is nobody's child inside until its parent has ended.
+/// private places, and becomes an init below its pid 1.
 pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -> Result<Program> {
     let mut compiler = Compiler::new();
     compiler.steps.extend(enter_groups(entrance.doors));
-    compiler.step(Step::SessionKeyring);
+    compiler.steps.extend([Step::SessionKeyring, Step::ForgetChildren]);
     compiler.step(Step::Join { first, namespaces: sandbox::NAMESPACES | libc::CLONE_NEWCGROUP });
     compiler.step(Step::OwnMounts(ROOT));
     for private in PRIVATE {
@@ -88,8 +87,7 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -
     let mut init = Compiler::new();
     init.step(Step::NewSession);
     init.confine(plan, ends);
-    let init = Step::Spawn(Box::new(Program::new(init.steps, Vec::new())));
-    compiler.step(Step::Spawn(Box::new(Program::new(vec![init], Vec::new()))));
+    compiler.step(given_away(Program::new(init.steps, Vec::new())));
     let mut program = Program::new(compiler.steps, Vec::new());
     program.group = entrance.group;
     Ok(program)
@@ -413,15 +411,24 @@ impl Compiler {
     }
 }
 
-/// The program that puts a warden into the running sandbox whose pid 1 has the pidfd `first`. Joining a pid namespace counts
-/// for children only (setns(2)), so the warden is one.
+/// Starts a program inside a pid namespace that was joined, as a child of its pid 1. Joining counts for children only (setns(2)),
+/// and a child that was started from outside becomes, when its parent has ended, a child of whoever collects orphans
+/// outside; the end of the sandbox would wait until that one looks. The child's child becomes pid 1's. What is between them
+/// leaves nothing behind, because its parent has forgotten its children.
+fn given_away(program: Program) -> Step {
+    let inner = Step::Spawn(Box::new(program));
+    Step::Spawn(Box::new(Program::new(vec![inner], Vec::new())))
+}
+
+/// The program that puts a warden into the running sandbox whose pid 1 has the pidfd `first`.
 pub(crate) fn warden(resident: RawFd, first: RawFd, socket: RawFd) -> Program {
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
     let steps = vec![
+        Step::ForgetChildren,
         Step::Join { first, namespaces },
         // Joining a mount namespace enters its root (setns(2)).
         Step::Open { root: Root::Host, path: view::MASKS.into(), to: MASKS },
-        Step::Spawn(Box::new(covering(Descriptor::Known(resident), socket))),
+        given_away(covering(Descriptor::Known(resident), socket)),
     ];
     Program::new(steps, Vec::new())
 }

@@ -32,6 +32,8 @@ pub(crate) enum Step {
         path: CString,
         text: CString,
     },
+    /// Lets children that end leave nothing to collect.
+    ForgetChildren,
     /// Joins namespaces (`CLONE_NEW*` bits) of the process with the pidfd `first`.
     Join {
         first: RawFd,
@@ -189,6 +191,7 @@ impl fmt::Display for Step {
         match self {
             Self::Await(_) => f.write_str("wait for the plan"),
             Self::Write { path, .. } => write!(f, "write {}", show(path)),
+            Self::ForgetChildren => f.write_str("ignore the end of children"),
             Self::Join { .. } => f.write_str("join the sandbox's namespaces"),
             Self::OwnMounts(_) => f.write_str("copy the mount view"),
             Self::LoopbackUp => f.write_str("bring the loopback interface of the empty network up"),

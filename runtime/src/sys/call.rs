@@ -169,6 +169,15 @@ pub(crate) fn read_byte(pipe: RawFd) -> bool {
     syscall!(SYS_read, pipe, &raw mut byte, 1) == Ok(1)
 }
 
+/// Lets children of this process that end be gone at once instead of waiting to be collected (wait(2), "SIG_IGN").
+pub(crate) fn forget_children() -> Result<()> {
+    // SAFETY: sigaction is plain numbers, and no handler is named.
+    let mut ignore: libc::sigaction = unsafe { mem::zeroed() };
+    ignore.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: the process has signal handlers of its own, not shared with whose memory it shares.
+    check(libc::c_long::from(unsafe { libc::sigaction(libc::SIGCHLD, &raw const ignore, ptr::null_mut()) })).map(drop)
+}
+
 /// Joins the given namespaces of the process behind a pidfd, all or none (setns(2), Linux 5.8).
 pub(crate) fn join_namespaces(process: RawFd, namespaces: i32) -> Result<()> {
     syscall!(SYS_setns, process, namespaces).map(drop)
