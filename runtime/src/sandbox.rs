@@ -109,12 +109,13 @@ impl Sandbox {
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         mounts::fit(&plan)?;
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
+        let mut watch = guard::watch(&plan, &mut enforced)?;
         let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
-        let watch = guard::watch(&plan, &mut enforced);
-        let launched = watch
-            .map_err(Failed::from)
-            .and_then(|watch| Ok((launch(&plan, &mut enforced, opening, entrance(&limits), edit)?, watch)));
-        let (Launched { first, control, resident, opener }, watch) = match launched {
+        if let Some(watch) = &mut watch {
+            watch.created(absent(&plan).map(|(path, _)| path));
+        }
+        let launched = launch(&plan, &mut enforced, opening, entrance(&limits), edit);
+        let Launched { first, control, resident, opener } = match launched {
             Ok(launched) => launched,
             Err(failed) => {
                 reserve::release(&reserved);
@@ -292,12 +293,16 @@ fn reap(first: &Started) {
     while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(first.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
 }
 
-fn reserve_absent(plan: &Plan) -> Result<Vec<Reservation>> {
-    let absent = plan.kept.iter().filter_map(|kept| match kept {
+/// The kept names that are not there, and what has to hold each.
+fn absent(plan: &Plan) -> impl Iterator<Item = (&Path, Option<&str>)> {
+    plan.kept.iter().filter_map(|kept| match kept {
         Kept::Absent { path, content } => Some((path.as_path(), content.as_deref())),
         _ => None,
-    });
-    reserve::reserve(absent).map_err(|error| Error::Plan {
+    })
+}
+
+fn reserve_absent(plan: &Plan) -> Result<Vec<Reservation>> {
+    reserve::reserve(absent(plan)).map_err(|error| Error::Plan {
         what: "protected names of workspace",
         path: plan.workspace.clone().unwrap_or_default(),
         why: error.to_string(),

@@ -124,6 +124,8 @@ pub(crate) struct Watch {
     /// What is covered, and what stood there then.
     masked: HashMap<PathBuf, Option<Identity>>,
     kept: HashMap<PathBuf, Option<Identity>>,
+    /// Kept names that whoever made the watch has created since: their event is still to come, and is no news.
+    own: HashSet<PathBuf>,
     inodes: Inodes,
     /// Symlinks with a denied name, or through which patterns go on.
     links: BTreeSet<PathBuf>,
@@ -153,6 +155,7 @@ impl Watch {
             unhurried: Vec::new(),
             masked: known(scope.masked),
             kept: known(scope.kept),
+            own: HashSet::new(),
             inodes: Inodes::new(scope.denied, scope.since.unwrap_or_else(SystemTime::now)),
             links: scope.links.iter().cloned().collect(),
             follow: false,
@@ -176,6 +179,15 @@ impl Watch {
         }
         watch.know_links(scope.links, &changed)?;
         Ok(watch)
+    }
+
+    /// Takes in kept names that the caller has created itself since the watch began. Made after them, the watch would take their
+    /// directory for one that somebody had changed, and look at each of its entries.
+    pub(crate) fn created<'a>(&mut self, names: impl Iterator<Item = &'a Path>) {
+        for name in names {
+            self.kept.insert(name.to_owned(), identity(name));
+            self.own.insert(name.to_owned());
+        }
     }
 
     /// Takes in where the links of the survey lead; what it found behind them is masked already.
@@ -232,7 +244,10 @@ impl Watch {
                 Ok(events) => events.into_iter().try_for_each(|event| self.event(event, on))?,
                 Err(Errno::EAGAIN) => match self.unhurried.pop() {
                     Some(directory) => self.list(&directory, Look::Again, on)?,
-                    None => return Ok(()),
+                    None => {
+                        self.own.clear();
+                        return Ok(());
+                    }
                 },
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() }),
@@ -259,7 +274,9 @@ impl Watch {
             return Ok(());
         }
         let was_denied = event.mask.contains(AddWatchFlags::IN_MOVED_TO) && self.renames.contains(&event.cookie);
-        self.appeared(&path, Look::New, was_denied, on)
+        // Once: whoever removes it and makes it again makes another event.
+        let own = event.mask.contains(AddWatchFlags::IN_CREATE) && self.own.remove(&path);
+        self.appeared(&path, if own { Look::Again } else { Look::New }, was_denied, on)
     }
 
     /// Watches a directory. `true`: it was not watched before, or under another path.

@@ -206,3 +206,20 @@ fn a_path_that_cannot_be_covered_ends_the_drain_with_its_name() {
     };
     stage.watch.drain(&mut vanish).unwrap();
 }
+
+#[test]
+fn what_the_caller_created_is_no_news_and_what_replaces_it_is() {
+    let mut stage = stage(&[], &["**/.env"], &[], &["AGENTS.md", "CLAUDE.md"]);
+    let names = ["AGENTS.md", "CLAUDE.md"].map(|name| stage.root.join(name));
+    for name in &names {
+        fs::write(name, "").unwrap();
+    }
+    stage.watch.created(names.iter().map(PathBuf::as_path));
+    // Before the first look, most likely with the same inode number.
+    fs::remove_file(&names[1]).unwrap();
+    fs::write(&names[1], "").unwrap();
+    assert_eq!(stage.late(), ["=CLAUDE.md"]);
+    fs::remove_file(&names[0]).unwrap();
+    fs::write(&names[0], "").unwrap();
+    assert_eq!(stage.late(), ["=AGENTS.md"]);
+}
