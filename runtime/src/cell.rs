@@ -68,7 +68,7 @@ impl Cell {
 /// The program that is the cell, behind those that only start another one.
 fn innermost(program: &Program) -> &Program {
     match program.steps.last() {
-        Some(Step::Spawn(inner)) => innermost(inner),
+        Some(Step::Spawn(inner) | Step::Through(inner)) => innermost(inner),
         _ => program,
     }
 }

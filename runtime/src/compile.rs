@@ -75,7 +75,7 @@ pub(crate) struct Entrance {
 pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -> Result<Program> {
     let mut compiler = Compiler::new();
     compiler.steps.extend(enter_groups(entrance.doors));
-    compiler.steps.extend([Step::SessionKeyring, Step::ForgetChildren]);
+    compiler.step(Step::SessionKeyring);
     compiler.step(Step::Join { first, namespaces: sandbox::NAMESPACES | libc::CLONE_NEWCGROUP });
     compiler.step(Step::OwnMounts(ROOT));
     for private in PRIVATE {
@@ -413,18 +413,16 @@ impl Compiler {
 
 /// Starts a program inside a pid namespace that was joined, as a child of its pid 1. Joining counts for children only (setns(2)),
 /// and a child that was started from outside becomes, when its parent has ended, a child of whoever collects orphans
-/// outside; the end of the sandbox would wait until that one looks. The child's child becomes pid 1's. What is between them
-/// leaves nothing behind, because its parent has forgotten its children.
+/// outside; the end of the sandbox would wait until that one looks. The child's child becomes pid 1's.
 fn given_away(program: Program) -> Step {
     let inner = Step::Spawn(Box::new(program));
-    Step::Spawn(Box::new(Program::new(vec![inner], Vec::new())))
+    Step::Through(Box::new(Program::new(vec![inner], Vec::new())))
 }
 
 /// The program that puts a warden into the running sandbox whose pid 1 has the pidfd `first`.
 pub(crate) fn warden(resident: RawFd, first: RawFd, socket: RawFd) -> Program {
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
     let steps = vec![
-        Step::ForgetChildren,
         Step::Join { first, namespaces },
         // Joining a mount namespace enters its root (setns(2)).
         Step::Open { root: Root::Host, path: view::MASKS.into(), to: MASKS },

@@ -20,6 +20,9 @@ pub(crate) const SLOTS: usize = 8;
 /// Descriptors that a program passes on are moved to this number or above, away from where it places them.
 pub(crate) const LIFTED: RawFd = 64;
 
+/// Bytes of stack for the interpreter of a program that another one starts.
+const STACK: usize = 48 * 1024;
+
 /// Steps with the descriptors they use.
 pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
@@ -31,6 +34,8 @@ pub(crate) struct Program {
     pub(crate) failure: Option<Failure>,
     /// Of a program that another one started: its process, by the number it has inside.
     pub(crate) pid: i32,
+    /// Where the interpreter of a program runs that another one starts: on its own, for programs start programs.
+    pub(crate) stack: Vec<u8>,
     /// Keeps descriptors open that steps name by number.
     _held: Vec<OwnedFd>,
 }
@@ -68,6 +73,7 @@ impl Program {
     }
 
     pub(crate) fn new(steps: Vec<Step>, held: Vec<OwnedFd>) -> Self {
-        Self { steps, slots: [-1; SLOTS], group: None, failure: None, pid: 0, _held: held }
+        let stack = Vec::with_capacity(STACK);
+        Self { steps, slots: [-1; SLOTS], group: None, failure: None, pid: 0, stack, _held: held }
     }
 }

@@ -35,7 +35,6 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
     match step {
         Step::Write { root, path, text } => call::write_file(base(*root, slots), path, text.as_bytes()),
         Step::Await(_) => Ok(()),
-        Step::ForgetChildren => call::forget_children(),
         Step::Join { first, namespaces } => call::join_namespaces(*first, *namespaces),
         Step::OwnMounts(root) => {
             slots[*root] = call::own_mounts()?;
@@ -81,6 +80,13 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         Step::Link { root, path, target } => call::make_link(slots[*root], path, target),
         Step::Pivot(root) => call::pivot(slots[*root]),
         Step::Limit { resource, soft, hard } => call::limit(*resource, *soft, *hard),
+        Step::Through(program) => {
+            program.slots = *slots;
+            // Its memory is ours again a moment before it has ended (vfork(2)).
+            launch::launch_nested(program)?;
+            call::collect(program.pid)?;
+            program.failure.map_or(Ok(()), |failure| Err(failure.errno))
+        }
         Step::Spawn(program) => {
             program.slots = *slots;
             launch::launch_nested(program)?;

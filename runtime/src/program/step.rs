@@ -32,8 +32,6 @@ pub(crate) enum Step {
         path: CString,
         text: CString,
     },
-    /// Lets children that end leave nothing to collect.
-    ForgetChildren,
     /// Joins namespaces (`CLONE_NEW*` bits) of the process with the pidfd `first`.
     Join {
         first: RawFd,
@@ -114,6 +112,8 @@ pub(crate) enum Step {
     },
     /// Starts another program and waits until it has executed its last step.
     Spawn(Box<Program>),
+    /// Starts another program that executes nothing, and waits until it has ended and is collected.
+    Through(Box<Program>),
     NullStandard,
     NewSession,
     NoNewPrivileges,
@@ -191,7 +191,6 @@ impl fmt::Display for Step {
         match self {
             Self::Await(_) => f.write_str("wait for the plan"),
             Self::Write { path, .. } => write!(f, "write {}", show(path)),
-            Self::ForgetChildren => f.write_str("ignore the end of children"),
             Self::Join { .. } => f.write_str("join the sandbox's namespaces"),
             Self::OwnMounts(_) => f.write_str("copy the mount view"),
             Self::LoopbackUp => f.write_str("bring the loopback interface of the empty network up"),
@@ -210,7 +209,7 @@ impl fmt::Display for Step {
                 write!(f, "create /{}", show(path))
             }
             Self::Limit { resource, .. } => write!(f, "set resource limit {resource}"),
-            Self::Spawn(_) => f.write_str("start the warden"),
+            Self::Spawn(_) | Self::Through(_) => f.write_str("start the warden"),
             Self::NullStandard => f.write_str("open /dev/null"),
             Self::NewSession => f.write_str("start a session"),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),

@@ -169,13 +169,9 @@ pub(crate) fn read_byte(pipe: RawFd) -> bool {
     syscall!(SYS_read, pipe, &raw mut byte, 1) == Ok(1)
 }
 
-/// Lets children of this process that end be gone at once instead of waiting to be collected (wait(2), "SIG_IGN").
-pub(crate) fn forget_children() -> Result<()> {
-    // SAFETY: sigaction is plain numbers, and no handler is named.
-    let mut ignore: libc::sigaction = unsafe { mem::zeroed() };
-    ignore.sa_sigaction = libc::SIG_IGN;
-    // SAFETY: the process has signal handlers of its own, not shared with whose memory it shares.
-    check(libc::c_long::from(unsafe { libc::sigaction(libc::SIGCHLD, &raw const ignore, ptr::null_mut()) })).map(drop)
+/// Waits until a child has ended and takes it off the list (waitpid(2)).
+pub(crate) fn collect(child: i32) -> Result<()> {
+    syscall!(SYS_wait4, child, ptr::null_mut::<i32>(), libc::__WALL, ptr::null_mut::<u8>()).map(drop)
 }
 
 /// Joins the given namespaces of the process behind a pidfd, all or none (setns(2), Linux 5.8).

@@ -65,11 +65,10 @@ pub(crate) fn launch(program: &mut Program, namespaces: u64) -> io::Result<Start
 
 /// As [`launch`], from inside a running program: the child of a child. Returns the errno of a failed clone.
 pub(crate) fn launch_nested(program: &mut Program) -> super::Result<()> {
-    let mut stack = [0u8; 16 * 1024];
-    let top = (stack.as_mut_ptr_range().end as usize) & !15;
+    let top = (program.stack.as_mut_ptr() as usize + program.stack.capacity()) & !15;
     let flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as usize;
     let data = ptr::from_mut(program).cast::<u8>();
-    // SAFETY: as in `launch`; the stack lives in this frame, which waits for the child.
+    // SAFETY: as in `launch`; the stack is the program's own, and nothing else runs on it.
     let pid = unsafe { clone_with_entry(libc::SYS_clone as usize, [flags, top, 0, 0, 0], run, data) };
     program.pid = pid as i32;
     if pid < 0 { Err(-pid as i32) } else { Ok(()) }
