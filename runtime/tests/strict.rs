@@ -247,9 +247,15 @@ fn calls_end_as_they_do_without() {
 
 /// A path as the program prints it: every number is N.
 fn comparable(path: &str) -> String {
-    let mut text = path.replace(|digit: char| digit.is_ascii_digit(), "N");
-    while text.contains("NN") {
-        text = text.replace("NN", "N");
+    let mut text = String::new();
+    let mut digits = false;
+    for letter in path.chars() {
+        match letter.is_ascii_digit() {
+            true if digits => {}
+            true => text.push('N'),
+            false => text.push(letter),
+        }
+        digits = letter.is_ascii_digit();
     }
     text
 }

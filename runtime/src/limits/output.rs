@@ -58,7 +58,16 @@ impl Budget {
 
 /// One stream that is copied and counted.
 #[derive(Clone, Debug)]
-pub(crate) struct Tap(Arc<Mutex<Option<Copying>>>);
+pub(crate) struct Tap(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+enum State {
+    Copying(Copying),
+    /// The command has printed too much. It is not told so by a reader that goes: the pipe stays and fills, and the kill that
+    /// was asked for is how it ends.
+    Spent(#[allow(dead_code, reason = "held open")] Arc<File>),
+    Ended,
+}
 
 #[derive(Debug)]
 struct Copying {
@@ -66,6 +75,8 @@ struct Copying {
     to: File,
     budget: Arc<Budget>,
     over: Arc<OwnedFd>,
+    /// The budget is spent.
+    spent: bool,
 }
 
 /// A stream's thread, and its copier.
@@ -82,8 +93,8 @@ impl Tap {
         let (read, write) = io::pipe().map_err(Error::io("make a pipe"))?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(Error::errno("prepare a pipe"))?;
         let from = Arc::new(File::from(OwnedFd::from(read)));
-        let copying = Copying { from: Arc::clone(&from), to: to.into(), budget, over };
-        let tap = Self(Arc::new(Mutex::new(Some(copying))));
+        let copying = Copying { from: Arc::clone(&from), to: to.into(), budget, over, spent: false };
+        let tap = Self(Arc::new(Mutex::new(State::Copying(copying))));
         let own = tap.clone();
         let run = move || {
             let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
@@ -96,11 +107,15 @@ impl Tap {
 
     /// Copies what has been written so far; false when nothing more can come.
     pub(crate) fn copy(&self) -> bool {
-        let mut copying = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let more = copying.as_mut().is_some_and(Copying::copy);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Copying(copying) = &mut *state else { return false };
+        let more = copying.copy();
         if !more {
-            // The command's next write fails, as it would with a reader that has gone.
-            *copying = None;
+            *state = match copying.spent {
+                true => State::Spent(Arc::clone(&copying.from)),
+                // The command's next write fails, as it would with a reader that has gone.
+                false => State::Ended,
+            };
         }
         more
     }
@@ -109,12 +124,13 @@ impl Tap {
 impl Copying {
     fn copy(&mut self) -> bool {
         let mut piece = [0; PIECE];
-        loop {
+        while !self.spent {
             match (&*self.from).read(&mut piece) {
                 Ok(0) => return false,
                 Ok(length) => {
                     let allowed = self.budget.take(length);
-                    if !self.pass_on(&piece[..allowed]) || allowed < length {
+                    self.spent = allowed < length;
+                    if !self.pass_on(&piece[..allowed]) {
                         return false;
                     }
                 }
@@ -123,6 +139,7 @@ impl Copying {
                 Err(_) => return false,
             }
         }
+        false
     }
 
     /// Waits for the reader as the command itself would; once the sandbox has ended, only for a while.
