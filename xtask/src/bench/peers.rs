@@ -133,7 +133,7 @@ impl Scene {
         let bundle = self.place.join("bundle");
         let mut command = Command::new(&self.binary);
         command
-            .args(["bundle", "--profile", "launch", "--config"])
+            .args(["bundle", "--allow-missing", "landlock,reserved-names", "--profile", "launch", "--config"])
             .arg(&self.config)
             .arg("--workspace")
             .arg(self.empty());
