@@ -139,6 +139,8 @@ impl Guard {
         if charge.watch.is_none() && charge.reserved.is_empty() && charge.groups.is_empty() {
             return Ok(None);
         }
+        // What a later run does not take over is worth waiting for.
+        let early = (!charge.groups.is_empty()).then(|| charge.sweeper()).transpose()?;
         let mut warden = Warden::default();
         charge.cover_new(&mut warden)?;
         let (stopped, stop) = io::pipe().map_err(Error::io("make the guard's pipe"))?;
@@ -147,7 +149,7 @@ impl Guard {
         let late = Arc::new(Late(Mutex::new((charge, warden))));
         let (tell, works) = (Arc::clone(&failed), Arc::clone(&late));
         let work = move || {
-            if let Err(why) = look_after(&works, stopped.as_fd()) {
+            if let Err(why) = look_after(&works, early, stopped.as_fd()) {
                 tell.get_or_init(|| why);
                 if shutdown(control.as_raw_fd(), Shutdown::Both).is_err() {
                     // Not connected any more: the sandbox has ended by itself.
@@ -170,13 +172,14 @@ impl Guard {
 }
 
 /// Works until told to stop, or until it cannot keep what was promised.
-fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
+fn look_after(late: &Late, early: Option<Sweeper>, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
     const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
     const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
     let (sweeper, appeared) = {
-        let (Charge { resident, first, reserved, groups, watch, hurry, .. }, warden) = &mut *late.lock();
+        let (charge, warden) = &mut *late.lock();
+        let sweeper = early.map_or_else(|| charge.sweeper(), Ok).map_err(|_| NO_SWEEPER)?;
+        let Charge { resident, first, watch, hurry, .. } = charge;
         let watch = watch.as_ref().map(AsFd::as_fd);
-        let sweeper = Sweeper::start(resident, first, watch, reserved, groups).map_err(|_| NO_SWEEPER)?;
         if *hurry {
             warden.start(resident, first).map_err(|_| NOT_COVERED)?;
         }
@@ -207,6 +210,11 @@ fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &
 }
 
 impl Charge {
+    fn sweeper(&self) -> Result<Sweeper> {
+        let watch = self.watch.as_ref().map(AsFd::as_fd);
+        Sweeper::start(&self.resident, &self.first, watch, &self.reserved, &self.groups)
+    }
+
     /// `true`: there was something to cover.
     fn cover_new(&mut self, warden: &mut Warden) -> Result<bool> {
         let Self { resident, first, watch: Some(watch), .. } = self else { return Ok(false) };
