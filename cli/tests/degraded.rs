@@ -20,10 +20,9 @@ deny_read_paths = [\"**/.env\"]
 /// Where the limit on user namespaces is used up.
 const LIMIT: &str = "echo 0 > /proc/sys/user/max_user_namespaces; shift; exec \"$@\"";
 /// A root directory that is none to the kernel.
-const CHROOT: &str = "for d in usr etc proc dev tmp var work home; do
-    [ -e /$d ] && mkdir -p $1/$d && mount --rbind /$d $1/$d
+const CHROOT: &str = "for d in /*; do
+    if [ -L $d ]; then ln -sfn $(readlink $d) $1$d; elif [ -d $d ]; then mkdir -p $1$d && mount --rbind $d $1$d; fi
 done
-for l in bin sbin lib lib64; do [ -e /$l ] && ln -sfn usr/$l $1/$l; done
 root=$1; shift; exec /usr/sbin/chroot $root sh -c 'cd $0 && exec \"$@\"' $PWD \"$@\"";
 
 /// Runs the program on such a machine.
