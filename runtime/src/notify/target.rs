@@ -5,7 +5,6 @@
 
 use super::Held;
 use nix::{
-    errno::Errno,
     sys::uio::{RemoteIoVec, process_vm_readv},
     unistd::Pid,
 };
@@ -38,12 +37,8 @@ impl Target {
     /// Fills `buffer` from `address` on, as far as memory is there; the number of bytes.
     pub(crate) fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize> {
         let from = RemoteIoVec { base: usize::try_from(address).map_err(|_| libc::EFAULT)?, len: buffer.len() };
-        process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(buffer)], &[from]).map_err(|errno| {
-            match errno {
-                Errno::EFAULT => libc::EFAULT,
-                other => other as i32,
-            }
-        })
+        process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(buffer)], &[from])
+            .map_err(|errno| errno as i32)
     }
 
     /// The strings that a list of pointers at `address` names, ended by a null pointer; none when `address` is null.
