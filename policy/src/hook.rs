@@ -1,9 +1,7 @@
 //! The user's own programs as data: what a hook is and what came out of it. Running them is the work of another crate.
 
-use crate::mode::{UnknownWord, find};
+use crate::mode::words;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// A moment at which hooks run.
@@ -37,19 +35,7 @@ impl HookEvent {
     }
 }
 
-impl fmt::Display for HookEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-impl FromStr for HookEvent {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<HookEvent, UnknownWord> {
-        find(word, HookEvent::ALL.iter().map(|event| (event.word(), *event)))
-    }
-}
+words!(HookEvent);
 
 /// One command of the user that runs at an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,9 +1,7 @@
 //! The words of `allow_missing`: protections that a profile may do without where a machine does not offer them.
 
-use crate::mode::{UnknownWord, find};
+use crate::mode::words;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// A protection that may be missing. System call filtering is none of them, and the mount view goes with the namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,16 +58,4 @@ impl Loss {
     }
 }
 
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-impl FromStr for Loss {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<Loss, UnknownWord> {
-        find(word, Loss::ALL.iter().map(|loss| (loss.word(), *loss)))
-    }
-}
+words!(Loss);

@@ -1,8 +1,30 @@
 //! The words of `sandbox` and `approval_policy`, ordered from loose to strict.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
+
+/// Written and read as its word, for a type that has `ALL` and `word`.
+macro_rules! words {
+    ($($words:ty),+) => {$(
+        impl std::fmt::Display for $words {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl std::str::FromStr for $words {
+            type Err = $crate::mode::UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                let found = Self::ALL.into_iter().find(|one| one.word() == word);
+                found.ok_or_else(|| $crate::mode::UnknownWord {
+                    word: word.to_owned(),
+                    known: Self::ALL.map(Self::word).into(),
+                })
+            }
+        }
+    )+};
+}
+pub(crate) use words;
 
 /// How far the sandbox is closed. The order is the strictness: of two modes the greater closes more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,33 +101,7 @@ impl ApprovalMode {
     }
 }
 
-impl fmt::Display for SandboxMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-impl fmt::Display for ApprovalMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-impl FromStr for SandboxMode {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<SandboxMode, UnknownWord> {
-        find(word, SandboxMode::ALL.iter().map(|mode| (mode.word(), *mode)))
-    }
-}
-
-impl FromStr for ApprovalMode {
-    type Err = UnknownWord;
-
-    fn from_str(word: &str) -> Result<ApprovalMode, UnknownWord> {
-        find(word, ApprovalMode::ALL.iter().map(|mode| (mode.word(), *mode)))
-    }
-}
+words!(SandboxMode, ApprovalMode);
 
 /// A word that is none of those known in its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,15 +111,6 @@ pub struct UnknownWord {
     pub word: String,
     /// The words that may stand there.
     pub known: Vec<&'static str>,
-}
-
-/// Looks `word` up among `known`, or says what is known.
-pub(crate) fn find<T>(word: &str, known: impl Iterator<Item = (&'static str, T)> + Clone) -> Result<T, UnknownWord> {
-    let mut search = known.clone();
-    search
-        .find(|(name, _)| *name == word)
-        .map(|(_, value)| value)
-        .ok_or_else(|| UnknownWord { word: word.to_owned(), known: known.map(|(name, _)| name).collect() })
 }
 
 /// "`a`, `b` and `c`".
