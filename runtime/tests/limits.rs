@@ -4,17 +4,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
+mod watching;
+
 use std::{
     env, fs,
     io::Read,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use holdpoint_runtime::{Access, Error, Limit, Limits, Output, Protection, Sandbox, Stdio};
 use tempfile::TempDir;
+use watching::wait_for;
 
 const MIB: u64 = 1 << 20;
 
@@ -519,12 +522,4 @@ fn groups_of(owner: u32) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -2,16 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "integration tests are a test module")]
 
+mod watching;
+
 use holdpoint_runtime::{Access, Error, Limit, Limits, Sandbox, Stdio};
 use std::{
     env, fs,
     io::{Read, Write},
     os::unix::process::ExitStatusExt,
-    path::Path,
     process, thread,
-    time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use watching::{assert_still, wait_for};
 
 fn sandbox() -> (TempDir, Sandbox) {
     let workspace = tempfile::tempdir().unwrap();
@@ -201,19 +202,4 @@ fn killing_the_owner_ends_everything_inside_and_leaves_nothing_behind() {
     owner.wait().unwrap();
     wait_for(|| fs::read_dir(workspace.path()).unwrap().count() == 1);
     assert_still(&beat);
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn assert_still(beat: &Path) {
-    thread::sleep(Duration::from_millis(100));
-    let before = fs::metadata(beat).unwrap().len();
-    thread::sleep(Duration::from_millis(300));
-    assert_eq!(fs::metadata(beat).unwrap().len(), before, "something still runs");
 }

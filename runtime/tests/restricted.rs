@@ -5,18 +5,19 @@
 #![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
 mod arena;
+mod watching;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{self, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, fs};
 
 use arena::hosts::contained;
 use arena::{Arena, Host};
 use holdpoint_runtime::{Access, Error, Protection, Sandbox};
+use watching::{assert_still, wait_for};
 
 /// A sandbox without namespaces and nothing denied or protected but what is built in.
 fn plain(workspace: &Path) -> Sandbox {
@@ -254,19 +255,4 @@ fn work_goes_on_below_the_top() {
     assert!(Path::new(&place).is_dir());
     drop(sandbox);
     assert!(!Path::new(&place).exists(), "the private directory goes with the sandbox");
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn assert_still(beat: &Path) {
-    thread::sleep(Duration::from_millis(100));
-    let before = fs::metadata(beat).unwrap().len();
-    thread::sleep(Duration::from_millis(300));
-    assert_eq!(fs::metadata(beat).unwrap().len(), before, "something still runs");
 }
