@@ -7,7 +7,6 @@ mod plot;
 mod tables;
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -94,16 +93,9 @@ fn machine() -> Result<String> {
     let cpus = std::thread::available_parallelism()?;
     let user = if nix::unistd::Uid::effective().is_root() { "root" } else { "an ordinary user" };
     let mut versions = Vec::new();
-    for (program, flag) in [
-        ("bwrap", "--version"),
-        ("crun", "--version"),
-        ("runc", "--version"),
-        ("firejail", "--version"),
-        ("codex", "--version"),
-        ("srt", "--version"),
-    ] {
-        if requirements::find(program).is_some_and(|found| found != Path::new("")) {
-            let output = Command::new(program).arg(flag).output()?;
+    for program in ["bwrap", "crun", "runc", "firejail", "codex", "srt"] {
+        if requirements::find(program).is_some() {
+            let output = Command::new(program).arg("--version").output()?;
             let first = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
             versions.push(if first.starts_with(|c: char| c.is_ascii_digit()) {
                 format!("{program} {first}")
