@@ -1,6 +1,6 @@
 //! Judges one shell command line under a strict profile and exits with the verdict: 0 allow, 3 ask, 2 deny.
 //!
-//! `judge 'rm -rf /'`; with two arguments the first is a configuration file and its profile `default` is used.
+//! `verdict 'rm -rf /'`; with two arguments the first is a configuration file and its profile `default` is used.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use holdpoint_policy::layer::{Flags, Layer, LayerKind, compile};
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             Ok(text) => (file.as_str(), text, line),
             Err(error) => return usage(&format!("{file}: {error}")),
         },
-        _ => return usage("judge [CONFIG] COMMAND-LINE"),
+        _ => return usage("verdict [CONFIG] COMMAND-LINE"),
     };
     match judge(name, &text, line) {
         Ok(Verdict::Allow) => ExitCode::SUCCESS,
