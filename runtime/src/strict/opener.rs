@@ -5,7 +5,7 @@ use crate::{
     socket,
     sys::{
         launch::adopt,
-        opening::{ABSENT, ANSWERED, Absent, Ask, FORK, FOUND, OPENED, Told, WHO, needs_release},
+        opener_wire::{ABSENT, ANSWERED, Absent, Ask, FORK, FOUND, OPENED, Told, WHO, needs_release},
     },
 };
 use nix::{

@@ -9,7 +9,7 @@ use crate::{
     notify::{Listener, Target, path_of},
     sys::{
         notify::Held,
-        opening::{
+        opener_wire::{
             Ask, CHMOD, CREATE, EMPTY, FOLLOW, LINK, OBJECT, OPEN, OPEN_FOUND, PLACE, RENAME, UNLINK, needs_release,
         },
     },

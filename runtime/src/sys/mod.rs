@@ -9,7 +9,7 @@ pub(crate) mod gate;
 pub(crate) mod landlock;
 pub(crate) mod launch;
 pub(crate) mod notify;
-pub(crate) mod opening;
+pub(crate) mod opener_wire;
 pub(crate) mod opens;
 pub(crate) mod seccomp;
 pub(crate) mod wire;

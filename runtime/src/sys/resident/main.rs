@@ -14,8 +14,8 @@ mod memory;
 mod restricted;
 mod opener;
 #[allow(dead_code, reason = "each side of the conversation uses its half")]
-#[path = "../opening.rs"]
-mod opening;
+#[path = "../opener_wire.rs"]
+mod opener_wire;
 mod sweeper;
 mod syscall;
 mod walk;

@@ -11,7 +11,7 @@ use crate::{
         O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_TRUNC, REGULAR, SYMLINK,
         Status, TMPFILE,
     },
-    opening::{
+    opener_wire::{
         ABSENT, ANSWERED, Absent, Ask, CHMOD, CREATE, EMPTY, FOLLOW, FORK, FOUND, LINK, OBJECT, OPEN, OPEN_FOUND, OPENED, PLACE, RENAME,
         Told, UNLINK, WHO, needs_release,
     },
