@@ -7,7 +7,7 @@ use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     executable, landlocked,
-    plan::{Mount, Plan},
+    plan::Mount,
     program::{self, LIFTED, Program, Step},
     sandbox::{self, Sandbox},
     socket,
@@ -36,11 +36,10 @@ impl Cell {
         let plan = sandbox.plan();
         possible(sandbox)?;
         let lift = |fd: &OwnedFd| program::lift(fd.as_fd(), LIFTED);
-        // Landlock is there, or `possible` had refused: what is missing now is an error.
-        let strict = Plan { allow_missing: Default::default(), ..plan.clone() };
         let ruleset = landlocked::ruleset()?;
         let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
-        landlocked::allow(ruleset, &strict, &mut Enforced::default())?;
+        landlocked::allow(ruleset, plan, &mut Enforced::default())?;
+        // Landlock was there, whatever the plan lets be missing, or `possible` had refused.
         let ruleset = copy.ok_or_else(without_landlock)?;
         let (control, inside) = socket::pair()?;
         let first = sandbox.pidfd().try_clone_to_owned().map_err(Error::io("copy the pidfd of pid 1"))?;
