@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     plan::Plan,
     reserve::Reservation,
+    socket,
     survey::Inode,
     sweep::Sweeper,
     warden::Warden,
@@ -16,12 +17,11 @@ use crate::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{Shutdown, shutdown},
 };
 use std::{
     fs::Metadata,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
@@ -151,9 +151,7 @@ impl Guard {
         let work = move || {
             if let Err(why) = look_after(&works, early, stopped.as_fd()) {
                 tell.get_or_init(|| why);
-                if shutdown(control.as_raw_fd(), Shutdown::Both).is_err() {
-                    // Not connected any more: the sandbox has ended by itself.
-                }
+                socket::hang_up(&control);
             }
         };
         thread::Builder::new().name("guard".into()).spawn(work).map_err(Error::io("start the guard"))?;

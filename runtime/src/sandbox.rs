@@ -26,10 +26,7 @@ use crate::{
         wire::Request,
     },
 };
-use nix::sys::{
-    socket::{Shutdown, shutdown},
-    wait::{Id, WaitPidFlag, waitid},
-};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -277,9 +274,7 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // Pid 1 ends when its socket does; the kernel then ends the rest and reports pid 1 last (pid_namespaces(7)).
-        if shutdown(self.control.as_raw_fd(), Shutdown::Both).is_err() {
-            // Not connected any more: pid 1 has gone before us.
-        }
+        socket::hang_up(&self.control);
         self.limits.stop();
         reap(&self.first);
         drop(self.supervisor.take());

@@ -1,18 +1,12 @@
 //! The processes of a sandbox, seen from the host.
 
 use super::hit::{Hits, Limit};
+use crate::socket;
 use nix::{
-    sys::{
-        signal::{Signal, kill},
-        socket::{Shutdown, shutdown},
-    },
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::{
-    fs,
-    os::fd::{AsRawFd, OwnedFd},
-    sync::Arc,
-};
+use std::{fs, os::fd::OwnedFd, sync::Arc};
 
 /// How everything inside is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +46,7 @@ impl Inside {
     /// Ends everything inside.
     pub(crate) fn end(&self, limit: Limit) {
         self.hits.ended(limit);
-        if shutdown(self.control.as_raw_fd(), Shutdown::Both).is_err() {
-            // It has ended already.
-        }
+        socket::hang_up(&self.control);
         if self.end == End::Kernel && kill(Pid::from_raw(self.first), Signal::SIGKILL).is_err() {
             // It has ended already.
         }

@@ -18,7 +18,6 @@ use crate::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{Shutdown, shutdown},
 };
 use std::{
     io,
@@ -141,7 +140,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     /// Ends the sandbox, if it still lives, and waits for the thread.
     fn drop(&mut self) {
-        end_sandbox(&self.control);
+        socket::hang_up(&self.control);
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             // A handler panicked: the sandbox ended with it.
         }
@@ -181,13 +180,7 @@ struct EndSandbox {
 impl Drop for EndSandbox {
     fn drop(&mut self) {
         self.failed.store(!self.well, Ordering::Release);
-        end_sandbox(&self.control);
-    }
-}
-
-fn end_sandbox(control: &OwnedFd) {
-    if shutdown(control.as_raw_fd(), Shutdown::Both).is_err() {
-        // Not connected any more: the sandbox has ended by itself.
+        socket::hang_up(&self.control);
     }
 }
 

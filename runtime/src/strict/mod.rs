@@ -30,7 +30,6 @@ use crate::{
     sys::notify::Held,
 };
 use call::Call;
-use nix::sys::socket::{Shutdown, shutdown};
 use opener::{Opener, Status};
 use std::{
     ffi::OsStr,
@@ -101,9 +100,7 @@ impl Shared {
 
     /// Nothing can be judged any more: nothing may go on.
     fn end(&self) {
-        if shutdown(self.control.as_raw_fd(), Shutdown::Both).is_err() {
-            // Not connected any more: the sandbox has ended by itself.
-        }
+        socket::hang_up(&self.control);
     }
 }
 

@@ -3,18 +3,11 @@
 use crate::{
     error::{Error, Result},
     socket,
-    sys::{
-        launch::adopt,
-        opener_wire::{ABSENT, ANSWERED, Absent, Ask, FORK, FOUND, OPENED, Told, WHO, needs_release},
-    },
-};
-use nix::{
-    errno::Errno,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+    sys::opener_wire::{ABSENT, ANSWERED, Absent, Ask, FORK, FOUND, OPENED, Told, WHO, needs_release},
 };
 use std::{
     ffi::OsStr,
-    io::{IoSlice, IoSliceMut},
+    io::IoSlice,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
@@ -91,11 +84,9 @@ impl Opener {
         let header = bytes_of(ask);
         let parts = [IoSlice::new(&header), IoSlice::new(path), IoSlice::new(&[0])];
         let fds: Vec<RawFd> = from.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&fds)];
-        let control = if fds.is_empty() { &[][..] } else { &rights[..] };
-        match sendmsg::<()>(self.socket.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None) {
-            Ok(_) => Ok(()),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(GONE),
+        match socket::send_packet(self.socket(), &parts, &fds) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(GONE),
             Err(errno) => Err(Error::errno("send to the opener")(errno)),
         }
     }
@@ -137,30 +128,13 @@ fn bytes_of(ask: &Ask) -> Vec<u8> {
 /// The next packet: what was told, the name that follows it, the descriptor that came along. `None` at the end.
 fn receive(socket: &OwnedFd) -> Result<Option<(Told, PathBuf, Option<OwnedFd>)>> {
     let mut buffer = [0u8; size_of::<Absent>()];
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let mut parts = [IoSliceMut::new(&mut buffer)];
-    let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Ok(message) => break message,
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECONNRESET) => return Ok(None),
-            Err(errno) => return Err(Error::errno("hear from the opener")(errno)),
-        }
-    };
-    let length = message.bytes;
-    let mut fd = None;
-    for control in message.cmsgs().map_err(Error::errno("take a descriptor from the opener"))? {
-        if let ControlMessageOwned::ScmRights(received) = control {
-            fd = received.into_iter().map(adopt).next_back();
-        }
-    }
-    if length < size_of::<Told>() {
-        return Ok(None);
-    }
+    let packet =
+        socket::receive_packet(socket.as_fd(), &mut buffer, true).map_err(Error::errno("hear from the opener"))?;
+    let Some((length, mut fds)) = packet.filter(|(length, _)| *length >= size_of::<Told>()) else { return Ok(None) };
     let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|index| buffer[at + index]));
     let long = |at: usize| u64::from_ne_bytes(std::array::from_fn(|index| buffer[at + index]));
     let told =
         Told { what: word(0), value: word(4) as i32, mode: word(8), _room: 0, device: long(16), inode: long(24) };
     let name = buffer[size_of::<Told>()..length].split(|byte| *byte == 0).next().unwrap_or_default();
-    Ok(Some((told, PathBuf::from(OsStr::from_bytes(name)), fd)))
+    Ok(Some((told, PathBuf::from(OsStr::from_bytes(name)), fds.pop())))
 }
