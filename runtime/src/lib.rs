@@ -95,6 +95,7 @@ mod cgroup;
 mod child;
 mod command;
 mod compile;
+mod ending;
 mod enforced;
 mod error;
 mod exec;

@@ -4,13 +4,14 @@ use crate::{
     builder::Builder,
     command::Command,
     compile::{self, Ends, Entrance},
+    ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
     exec::ExecGuard,
     guard::{self, Charge, Guard},
     host::{self, Failed},
     landlocked,
-    limits::{Backend, End, Limit, Limiter},
+    limits::{Backend, Limit, Limiter},
     mounts,
     notify::Supervisor,
     opening::{Descriptors, Opening},
@@ -169,18 +170,21 @@ impl Sandbox {
         opener: Option<OwnedFd>,
     ) -> Result<()> {
         let late = self.guard.as_ref().map(Guard::late);
-        let strict = opener.map(|opener| Strict::start(opener, late, self.control())).transpose()?;
-        let (control, first) = (self.control(), self.first.pid);
-        self.supervisor = supervise::start(&self.plan, exec, modes, strict, control, first, &mut self.enforced)?;
+        let strict = opener.map(|opener| Strict::start(opener, late, self.ending()?)).transpose()?;
+        let (ending, first) = (self.ending()?, self.first.pid);
+        self.supervisor = supervise::start(&self.plan, exec, modes, strict, ending, first, &mut self.enforced)?;
         Ok(())
     }
 
     fn watch_limits(&mut self) -> Result<()> {
-        let end = match self.restricted {
-            None => End::Kernel,
-            Some(_) => End::Supervisor,
-        };
-        self.limits.watch(&self.plan, self.first.pid, &self.control, end)
+        let ending = self.ending()?;
+        self.limits.watch(&self.plan, self.first.pid, ending)
+    }
+
+    /// What ends everything inside.
+    pub(crate) fn ending(&self) -> Result<Arc<Ending>> {
+        let first = self.restricted.is_none().then(|| self.first.pidfd.try_clone()).transpose();
+        Ok(Arc::new(Ending::new(self.control(), first.map_err(Error::io("copy the pidfd of pid 1"))?)))
     }
 
     /// A command to run inside.

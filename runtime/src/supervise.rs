@@ -1,6 +1,7 @@
 //! Which calls of a sandbox wait for which judge, by its plan.
 
 use crate::{
+    ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
     exec::{Anything, ExecGuard, Judge},
@@ -9,7 +10,7 @@ use crate::{
     restricted::Modes,
     strict::{self, Strict},
 };
-use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// Whoever judges must be there when the plan wants it, and only then.
 pub(crate) fn check(plan: &Plan, guard: Option<&Arc<dyn ExecGuard>>) -> Result<()> {
@@ -28,7 +29,7 @@ pub(crate) fn start(
     exec: Option<Arc<dyn ExecGuard>>,
     modes: Option<Modes>,
     strict: Option<Strict>,
-    control: Arc<OwnedFd>,
+    ending: Arc<Ending>,
     first: i32,
     enforced: &mut Enforced,
 ) -> Result<Option<Supervisor>> {
@@ -53,7 +54,7 @@ pub(crate) fn start(
     if handlers.is_empty() {
         return Ok(None);
     }
-    match Supervisor::start(control, traps, handlers) {
+    match Supervisor::start(ending, traps, handlers) {
         Ok(supervisor) => {
             if judged {
                 enforced.holds(

@@ -39,7 +39,7 @@ fn race(program: &Path, what: &str, looks_twice: bool) -> (usize, usize, usize) 
     let guard = Arc::new(NoEvil::default());
     let judge = Judge::new(Arc::clone(&guard) as Arc<dyn ExecGuard>, sandbox.first()).unwrap();
     let judge = if looks_twice { judge } else { judge.looking_once() };
-    let supervisor = Supervisor::start(sandbox.control(), Traps::EXEC, vec![Box::new(judge)]).unwrap();
+    let supervisor = Supervisor::start(sandbox.ending().unwrap(), Traps::EXEC, vec![Box::new(judge)]).unwrap();
     let output = sandbox.command(program).args(["300", what]).output().unwrap();
     drop((sandbox, supervisor));
     let text = String::from_utf8(output.stdout).unwrap();

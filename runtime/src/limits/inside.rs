@@ -1,21 +1,8 @@
 //! The processes of a sandbox, seen from the host.
 
 use super::hit::{Hits, Limit};
-use crate::socket;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use std::{fs, os::fd::OwnedFd, sync::Arc};
-
-/// How everything inside is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Without its pid 1 the kernel lets nothing live (pid_namespaces(7)).
-    Kernel,
-    /// Without a namespace its supervisor ends it, when nobody holds its socket any more.
-    Supervisor,
-}
+use crate::ending::Ending;
+use std::{fs, sync::Arc};
 
 /// A sandbox to be watched. Whoever holds one must be gone before pid 1 is reaped: until then its number is its own.
 #[derive(Clone, Debug)]
@@ -23,8 +10,7 @@ pub(crate) struct Inside {
     /// Pid 1, by its number on the host.
     pub(crate) first: i32,
     pub(crate) hits: Arc<Hits>,
-    pub(crate) control: Arc<OwnedFd>,
-    pub(crate) end: End,
+    pub(crate) ending: Arc<Ending>,
 }
 
 impl Inside {
@@ -46,9 +32,6 @@ impl Inside {
     /// Ends everything inside.
     pub(crate) fn end(&self, limit: Limit) {
         self.hits.ended(limit);
-        socket::hang_up(&self.control);
-        if self.end == End::Kernel && kill(Pid::from_raw(self.first), Signal::SIGKILL).is_err() {
-            // It has ended already.
-        }
+        self.ending.end();
     }
 }

@@ -14,11 +14,11 @@ mod ticker;
 
 pub(crate) use hit::Hits;
 pub use hit::Limit;
-pub(crate) use inside::End;
 pub(crate) use output::{Budget, Tap, Taps};
 
 use crate::{
     cgroup::{Controller, Groups, Hierarchies, Parent, Version},
+    ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
     plan::{Access, Limits, Mount, Plan},
@@ -85,16 +85,13 @@ impl Limiter {
         self.before.as_mut().map_or(Ok(()), |before| before.add(directory))
     }
 
-    /// Begins to watch what the kernel does not hold. `first` is pid 1's number on the host, `control` its socket.
-    pub(crate) fn watch(&mut self, plan: &Plan, first: i32, control: &Arc<OwnedFd>, end: End) -> Result<()> {
+    /// Begins to watch what the kernel does not hold. `first` is pid 1's number on the host.
+    pub(crate) fn watch(&mut self, plan: &Plan, first: i32, ending: Arc<Ending>) -> Result<()> {
         let limits = &plan.limits;
-        let inside = Inside { first, hits: Arc::clone(&self.hits), control: Arc::clone(control), end };
+        let scratch = if ending.is_of_namespaces() { scratch(plan) } else { Vec::new() };
+        let inside = Inside { first, hits: Arc::clone(&self.hits), ending };
         if let Some(memory) = limits.memory.filter(|_| self.groups.holder(Controller::Memory).is_none()) {
-            self.tickers.push(memory::watch(
-                inside.clone(),
-                memory,
-                &if end == End::Kernel { scratch(plan) } else { Vec::new() },
-            )?);
+            self.tickers.push(memory::watch(inside.clone(), memory, &scratch)?);
         }
         if let Some(before) = self.before.take() {
             self.tickers.push(before.watch(inside)?);

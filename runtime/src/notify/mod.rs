@@ -8,6 +8,7 @@ mod view;
 
 pub(crate) use crate::sys::notify::Held;
 use crate::{
+    ending::Ending,
     error::{Error, Result},
     executable, socket,
     sys::{
@@ -113,22 +114,21 @@ pub(crate) trait Handler: Send {
 /// The thread that takes up calls. It ends when nothing inside is left.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    control: Arc<OwnedFd>,
+    ending: Arc<Ending>,
     thread: Option<JoinHandle<()>>,
     failed: Arc<AtomicBool>,
 }
 
 impl Supervisor {
-    /// Has pid 1 install the traps and starts to answer. `control` is its socket, on which no command was sent yet; what
-    /// no handler takes is refused.
-    pub(crate) fn start(control: Arc<OwnedFd>, traps: Traps, handlers: Vec<Box<dyn Handler>>) -> Result<Self> {
-        let listener = Arc::new(install(&control, traps)?);
+    /// Has pid 1, to which no command was sent yet, install the traps and starts to answer. What no handler takes is refused.
+    pub(crate) fn start(ending: Arc<Ending>, traps: Traps, handlers: Vec<Box<dyn Handler>>) -> Result<Self> {
+        let listener = Arc::new(install(ending.control(), traps)?);
         let failed = Arc::new(AtomicBool::new(false));
-        let end = EndSandbox { control: Arc::clone(&control), failed: Arc::clone(&failed), well: false };
+        let end = EndSandbox { ending: Arc::clone(&ending), failed: Arc::clone(&failed), well: false };
         let thread = thread::Builder::new().name("supervisor".into());
         let thread =
             thread.spawn(move || supervise(&listener, handlers, end)).map_err(Error::io("start the supervisor"))?;
-        Ok(Self { control, thread: Some(thread), failed })
+        Ok(Self { ending, thread: Some(thread), failed })
     }
 
     /// Why the sandbox was ended, when it was because calls could not be answered any more.
@@ -140,7 +140,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     /// Ends the sandbox, if it still lives, and waits for the thread.
     fn drop(&mut self) {
-        socket::hang_up(&self.control);
+        self.ending.end();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             // A handler panicked: the sandbox ended with it.
         }
@@ -170,9 +170,10 @@ fn install(control: &OwnedFd, traps: Traps) -> Result<Listener> {
     }
 }
 
-/// Ends the sandbox when the supervisor does, also when it panics: nothing runs unanswered.
+/// Ends the sandbox when the supervisor does, also when it panics: nothing runs unanswered. It is dropped before the listener,
+/// so that nobody sees how a call fails that nobody answers any more.
 struct EndSandbox {
-    control: Arc<OwnedFd>,
+    ending: Arc<Ending>,
     failed: Arc<AtomicBool>,
     well: bool,
 }
@@ -180,7 +181,7 @@ struct EndSandbox {
 impl Drop for EndSandbox {
     fn drop(&mut self) {
         self.failed.store(!self.well, Ordering::Release);
-        socket::hang_up(&self.control);
+        self.ending.end();
     }
 }
 

@@ -59,7 +59,7 @@ fn calls_are_seen_with_their_memory_and_refused_or_carried_out() {
         listener.proceed(call);
     });
     let handlers: Vec<Box<dyn Handler>> = vec![Box::new(handler), Box::new(setup)];
-    let supervisor = Supervisor::start(sandbox.control(), Traps::EXEC, handlers).unwrap();
+    let supervisor = Supervisor::start(sandbox.ending().unwrap(), Traps::EXEC, handlers).unwrap();
     let output = sh(&sandbox, "/usr/bin/id; echo $?; /bin/echo on").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "126\non\n");
     assert_eq!(*seen.lock().unwrap(), ["/bin/sh", "/usr/bin/id", "/bin/echo"]);
@@ -81,7 +81,7 @@ fn an_open_is_answered_with_a_descriptor_of_ours() {
             listener.proceed(call);
         }
     });
-    let _supervisor = Supervisor::start(sandbox.control(), Traps::OPEN, vec![Box::new(handler)]).unwrap();
+    let _supervisor = Supervisor::start(sandbox.ending().unwrap(), Traps::OPEN, vec![Box::new(handler)]).unwrap();
     let output = sandbox.command("/bin/cat").arg("/no/such/file").output().unwrap();
     assert_eq!(output.stdout, b"from outside\n");
     assert!(!sandbox.command("/bin/cat").arg("/no/other/file").output().unwrap().status.success());
@@ -90,14 +90,14 @@ fn an_open_is_answered_with_a_descriptor_of_ours() {
 #[test]
 fn what_nobody_takes_is_refused_and_a_supervisor_that_fails_ends_the_sandbox() {
     let sandbox = sandbox();
-    let supervisor = Supervisor::start(sandbox.control(), Traps::EXEC, Vec::new()).unwrap();
+    let supervisor = Supervisor::start(sandbox.ending().unwrap(), Traps::EXEC, Vec::new()).unwrap();
     let error = sandbox.command("/bin/true").spawn().unwrap_err();
     assert!(matches!(&error, Error::Spawn { source, .. } if source.raw_os_error() == Some(libc::ENOSYS)), "{error:?}");
     drop((sandbox, supervisor));
 
     let sandbox = self::sandbox();
     let fails = By(&[libc::SYS_execve], |_: &Arc<Listener>, _: &Held| panic!("a handler that fails (expected here)"));
-    let supervisor = Supervisor::start(sandbox.control(), Traps::EXEC, vec![Box::new(fails)]).unwrap();
+    let supervisor = Supervisor::start(sandbox.ending().unwrap(), Traps::EXEC, vec![Box::new(fails)]).unwrap();
     assert!(sandbox.command("/bin/true").spawn().is_err());
     nix::sys::wait::waitid(
         nix::sys::wait::Id::PIDFd(sandbox.pidfd()),
@@ -131,7 +131,7 @@ fn names_mean_what_they_mean_to_the_caller() {
         }
         listener.proceed(call);
     });
-    let _supervisor = Supervisor::start(sandbox.control(), Traps::OPEN, vec![Box::new(handler)]).unwrap();
+    let _supervisor = Supervisor::start(sandbox.ending().unwrap(), Traps::OPEN, vec![Box::new(handler)]).unwrap();
     let script = "import os\n\
                   os.chdir('sub')\n\
                   d = os.open('/usr/lib', os.O_RDONLY)\n\

@@ -18,7 +18,7 @@ impl Withheld for Shared {
         let found = fstat(place).map_err(|errno| errno as i32)?;
         // What has appeared until now is covered before the kernel looks the name up again.
         if self.late.settle().is_err() {
-            self.end();
+            self.ending.end();
             return Err(libc::EACCES);
         }
         let status = Status { mode: found.st_mode, inode: (found.st_dev, found.st_ino) };

@@ -19,6 +19,7 @@ mod turn;
 
 use crate::{
     compile::OpenerEnds,
+    ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
     guard::Late,
@@ -97,11 +98,6 @@ impl Shared {
         let file = place.try_clone().and_then(|place| File::from(place).metadata()).map_err(|_| libc::EACCES)?;
         Ok(late.knows(&file))
     }
-
-    /// Nothing can be judged any more: nothing may go on.
-    fn end(&self) {
-        socket::hang_up(&self.control);
-    }
 }
 
 /// Answers the held calls that name files.
@@ -113,18 +109,18 @@ pub(crate) struct Strict {
 /// What every answer needs.
 struct Shared {
     late: Arc<Late>,
-    control: Arc<OwnedFd>,
+    ending: Arc<Ending>,
 }
 
 impl Strict {
-    /// Waits for the opener behind `socket`. `late` covers what appears; `control` is closed, and with it the sandbox ends,
-    /// when a call cannot be judged any more.
-    pub(crate) fn start(socket: OwnedFd, late: Option<Arc<Late>>, control: Arc<OwnedFd>) -> Result<Self> {
+    /// Waits for the opener behind `socket`. `late` covers what appears; `ending` is for when a call cannot be judged any
+    /// more.
+    pub(crate) fn start(socket: OwnedFd, late: Option<Arc<Late>>, ending: Arc<Ending>) -> Result<Self> {
         let late = late.ok_or_else(|| Error::Unsupported {
             protection: Protection::StrictReads,
             needs: "late masks, which the plan allows to be missing, are needed".into(),
         })?;
-        Ok(Self { shared: Arc::new(Shared { late, control }), opener: Opener::greet(socket)? })
+        Ok(Self { shared: Arc::new(Shared { late, ending }), opener: Opener::greet(socket)? })
     }
 }
 
@@ -171,8 +167,8 @@ fn finish(shared: &Shared, listener: &Listener, held: &Held, done: std::result::
         Ok(()) => {}
         Err(Stop::Errno(errno)) => listener.refuse(held, errno),
         Err(Stop::Waits | Stop::Broken) => {
+            shared.ending.end();
             listener.refuse(held, libc::EACCES);
-            shared.end();
         }
     }
 }
