@@ -471,12 +471,16 @@ fn processors_are_shared_by_a_control_group_or_not_at_all() {
     }
 }
 
-/// Runs in a process of its own: see the next test.
+/// Of which some are held by control groups, where there are any.
+fn owned() -> Limits {
+    Limits { memory: Some(256 * MIB), pids: Some(100), disk: Some(MIB), ..Limits::default() }
+}
+
+/// Runs in a process of its own: see the next tests.
 #[test]
 fn owner() {
     let Some(workspace) = env::var_os("OWNED_WORKSPACE") else { return };
-    let limits = Limits { memory: Some(256 * MIB), pids: Some(100), disk: Some(MIB), ..Limits::default() };
-    let sandbox = start(Path::new(&workspace), &limits);
+    let sandbox = start(Path::new(&workspace), &owned());
     let script = "touch ready; while [ ! -e enough ]; do sleep 0.01; done";
     sandbox.command("sh").args(["-c", script]).status().unwrap();
 }
@@ -485,13 +489,7 @@ fn owner() {
 fn an_owner_leaves_no_group_behind_however_it_ends() {
     for killed in [true, false] {
         let place = workspace();
-        let mut owner = process::Command::new(env::current_exe().unwrap())
-            .args(["--exact", "owner", "--test-threads=1"])
-            .env("OWNED_WORKSPACE", place.path())
-            .stdout(process::Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for(|| place.path().join("ready").exists());
+        let mut owner = start_owner(place.path());
         if killed {
             owner.kill().unwrap();
         } else {
@@ -505,6 +503,46 @@ fn an_owner_leaves_no_group_behind_however_it_ends() {
                 .all(|entry| !entry.unwrap().file_name().as_encoded_bytes().starts_with(b"."))
         });
     }
+}
+
+#[test]
+fn groups_that_nobody_is_left_to_remove_go_with_a_later_start() {
+    let place = workspace();
+    let mut owner = start_owner(place.path());
+    if !groups_of(owner.id()).is_empty() {
+        wait_for(|| sweeper_of(owner.id()).is_some());
+        nix::sys::signal::kill(sweeper_of(owner.id()).unwrap(), nix::sys::signal::SIGKILL).unwrap();
+    }
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let next = workspace();
+    wait_for(|| {
+        drop(start(next.path(), &owned()));
+        groups_of(owner.id()).is_empty()
+    });
+}
+
+/// Starts `owner`, and waits until its command runs.
+fn start_owner(workspace: &Path) -> process::Child {
+    let owner = process::Command::new(env::current_exe().unwrap())
+        .args(["--exact", "owner", "--test-threads=1"])
+        .env("OWNED_WORKSPACE", workspace)
+        .stdout(process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(|| workspace.join("ready").exists());
+    owner
+}
+
+/// Who removes what an owner cannot.
+fn sweeper_of(owner: u32) -> Option<nix::unistd::Pid> {
+    let tasks = fs::read_dir(format!("/proc/{owner}/task")).unwrap().flatten();
+    let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let children: String = children.collect();
+    let is_sweeper =
+        |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sweeper"));
+    let found = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).find(is_sweeper);
+    found.map(nix::unistd::Pid::from_raw)
 }
 
 /// The control groups that sandboxes of a process have made.

@@ -1,13 +1,17 @@
 //! One control group: its directory, its bounds, its counters, its end.
 
 use super::{Controller, Place, Version};
+use nix::fcntl::{Flock, FlockArg};
 use std::{
     ffi::CString,
     fs::{self, File},
     io,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+        unix::{
+            ffi::OsStrExt,
+            fs::{MetadataExt, OpenOptionsExt},
+        },
     },
     path::{Path, PathBuf},
     process,
@@ -15,6 +19,12 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+/// What the name of every group begins with, before the number of its owner.
+const PREFIX: &str = "holdpoint-";
+
+/// How many groups without an owner one start removes: it has something else to do.
+const AT_ONCE: usize = 16;
 
 /// Distinguishes the groups of one process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -25,29 +35,33 @@ const LAST_LEAVES: Duration = Duration::from_secs(2);
 /// Microseconds in which a processor's share is measured out.
 const PERIOD: u64 = 100_000;
 
-/// A group of our own, removed when dropped.
+/// A group of our own, removed when dropped. Its lock says that it has an owner.
 #[derive(Debug)]
 pub(crate) struct Group {
     parent: PathBuf,
     name: String,
-    directory: File,
+    directory: Flock<File>,
     version: Version,
     held: Vec<Controller>,
 }
 
 impl Group {
+    /// Makes one, and removes some of those that have no owner any more.
     pub(crate) fn make(parent: &Path, version: Version) -> io::Result<Self> {
-        let name = loop {
-            let name = format!("holdpoint-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            match fs::create_dir(parent.join(&name)) {
-                Ok(()) => break name,
-                // Of a process that had our number in another pid namespace.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+        remove_abandoned(parent);
+        let (name, directory) = loop {
+            let name = format!("{PREFIX}{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = parent.join(&name);
+            match fs::create_dir(&path).and_then(|()| claim(&path)) {
+                Ok(directory) => break (name, directory),
+                // Of a process that has or had our number, or taken for one without an owner before it was ours.
+                Err(error) if taken(&error) && parent.exists() => {}
+                Err(error) => {
+                    remove(&path);
+                    return Err(error);
+                }
             }
         };
-        let open = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(parent.join(&name));
-        let directory = open.inspect_err(|_| remove(&parent.join(&name)))?;
         Ok(Self { parent: parent.to_owned(), name, directory, version, held: Vec::new() })
     }
 
@@ -143,6 +157,46 @@ impl Drop for Group {
     }
 }
 
+/// Takes the lock of a group that is there, unless its owner has it.
+fn claim(path: &Path) -> io::Result<Flock<File>> {
+    let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)?;
+    let directory = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    // Not one that was removed between the two.
+    if fs::symlink_metadata(path)?.ino() == directory.metadata()?.ino() {
+        Ok(directory)
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+fn taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::WouldBlock | io::ErrorKind::NotFound)
+}
+
+/// Removes groups whose owner is dead, and who removes them in its place is too. In another pid namespace a living owner has
+/// no number; its lock holds there as well. A group in which something still lives cannot be removed (cgroups(7)).
+fn remove_abandoned(parent: &Path) {
+    let own_ones = format!("{PREFIX}{}-", process::id());
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        is_name(&name) && !name.starts_with(&own_ones)
+    });
+    let abandoned = groups.filter_map(|group| claim(&group.path()).ok().map(|lock| (group.path(), lock)));
+    for (path, _lock) in abandoned.take(AT_ONCE) {
+        if fs::remove_dir(path).is_err() {
+            // Not empty yet, or not ours to remove.
+        }
+    }
+}
+
+/// Whether a directory is called as groups are: by the number of an owner, and one among its own.
+fn is_name(name: &str) -> bool {
+    let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(owner, one)| owner.parse::<u32>().is_ok() && one.parse::<u32>().is_ok())
+}
+
 /// Removes a group that the last process is leaving: that it has ended is known a moment before it is counted out.
 fn remove(path: &Path) {
     let until = Instant::now() + LAST_LEAVES;
@@ -190,6 +244,40 @@ mod tests {
         waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED).unwrap();
         drop(group);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_group_without_an_owner_goes_with_the_next_start_and_no_other_does() {
+        let Some(parent) = parent() else { return };
+        // No process has this number (pid_max in proc_sys_kernel(5)).
+        let path = |one: u32| parent.join(format!("{PREFIX}4194305-{}{one}", process::id()));
+        let (owned, used, other) = (path(0), path(1), parent.join(format!("{PREFIX}x-{}", process::id())));
+        let left: Vec<PathBuf> = (2..9).map(path).collect();
+        for group in left.iter().chain([&owned, &used, &other]) {
+            fs::create_dir(group).unwrap();
+        }
+        let lock = claim(&owned).unwrap();
+        let mut user = process::Command::new("sleep").arg("100").spawn().unwrap();
+        fs::write(used.join("cgroup.procs"), user.id().to_string()).unwrap();
+
+        // Another test's start can be at the same one.
+        let start = || drop(Group::make(&parent, Version::Two).unwrap());
+        let until = Instant::now() + Duration::from_secs(20);
+        let gone = |group: &PathBuf| !group.exists();
+        while !left.iter().all(gone) && Instant::now() < until {
+            start();
+        }
+        assert!(left.iter().all(gone));
+        assert!([&owned, &used, &other].iter().all(|group| group.exists()));
+
+        drop(lock);
+        user.kill().unwrap();
+        user.wait().unwrap();
+        while ![&owned, &used].into_iter().all(gone) && Instant::now() < until {
+            start();
+        }
+        assert!(gone(&owned) && gone(&used));
+        fs::remove_dir(&other).unwrap();
     }
 
     #[test]
