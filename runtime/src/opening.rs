@@ -102,7 +102,7 @@ impl Opening {
     #[must_use]
     pub fn begin() -> Self {
         let mut opening = Self::none();
-        if let (Ok(descriptors), true) = (&opening.ends, processors() > 1) {
+        if let (Ok(descriptors), true) = (&opening.ends, processors(2) > 1) {
             opening.running = Running::new(descriptors.ends()).ok();
         }
         opening
@@ -167,10 +167,10 @@ fn keep_only(ends: Ends, gate: &Gate) -> Step {
     Step::Close(gaps)
 }
 
-/// Processors that this thread may run on, two being enough to know.
-fn processors() -> usize {
+/// Processors that this thread may run on, when they are not more than `most`.
+pub(crate) fn processors(most: usize) -> usize {
     let allowed = sched_getaffinity(Pid::from_raw(0));
-    allowed.map_or(1, |set| (0..CpuSet::count()).filter(|at| set.is_set(*at).unwrap_or(false)).take(2).count())
+    allowed.map_or(1, |set| (0..CpuSet::count()).filter(|at| set.is_set(*at).unwrap_or(false)).take(most).count())
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
     fn what_was_begun_and_not_started_leaves_nothing() {
         alone("what_was_begun_and_not_started_leaves_nothing", || {
             let opening = Opening::begin();
-            assert!(opening.running.is_some() || processors() == 1);
+            assert!(opening.running.is_some() || processors(2) == 1);
             drop(opening);
         });
     }
@@ -265,7 +265,7 @@ mod tests {
         BufReader::new(caller.stderr.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "begun\n");
         let limit = Instant::now() + Duration::from_secs(20);
-        while children(caller.id()).is_empty() && processors() > 1 {
+        while children(caller.id()).is_empty() && processors(2) > 1 {
             assert!(Instant::now() < limit, "nothing was begun");
             thread::yield_now();
         }

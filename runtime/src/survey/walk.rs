@@ -1,20 +1,27 @@
 //! One walk over a tree: reads directories, opens nothing else, follows no symlink, and stats no file it does not have to.
+//!
+//! Its cost is the kernel's for reading names, so large trees are read by several threads, and a name that no pattern and
+//! no rule is about is looked at once and never copied.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::libc::{DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN};
 use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
 use nix::sys::statfs::fstatfs;
 
+use super::crew::work_off;
+use super::found::{Found, Listed};
 use super::globs::{Globs, Place, States, lowercase};
 use super::{Mask, SurveyError};
 use crate::reserve::is_marked;
+use crate::sys::entries;
 
 /// A directory with a longer path is masked instead of read: the paths of its entries could not be given to the kernel.
 const LONGEST_DIRECTORY: usize = 4_095 - 256;
@@ -22,6 +29,8 @@ const LONGEST_DIRECTORY: usize = 4_095 - 256;
 pub(crate) const MOST_OUTSIDE: usize = 2_000_000;
 /// Symlinked directories that are searched again under their second name.
 const MOST_ALIASES: usize = 20_000;
+/// What the kernel fills with entries at once.
+const BUFFER: usize = 64 << 10;
 /// File systems whose directory entries carry the inode number that `stat` gives: ext, xfs, btrfs, tmpfs, f2fs, zfs.
 const EXACT: [i64; 6] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1];
 
@@ -38,34 +47,6 @@ pub(crate) enum Kind {
 /// One file on one file system.
 pub(crate) type Inode = (u64, u64);
 
-/// What the walks found so far.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) masks: Vec<Mask>,
-    /// Directories that were read and are not masked.
-    pub(crate) directories: Vec<PathBuf>,
-    /// Entries whose name is worth protecting, in the workspace.
-    pub(crate) named: Vec<PathBuf>,
-    /// Symlinks whose own name is denied.
-    pub(crate) links: Vec<PathBuf>,
-    /// Symlinks that give a directory, once they lead to one, a second name by which patterns apply to it.
-    pub(crate) aliasing: Vec<PathBuf>,
-    /// Directories below masks, and those that absolute patterns search outside of every root.
-    pub(crate) hidden: Vec<PathBuf>,
-    pub(crate) beyond: Vec<PathBuf>,
-    /// Inodes of denied files.
-    pub(crate) denied: HashSet<Inode>,
-    pub(crate) warnings: Vec<String>,
-    /// Directories masked after they may have been read already.
-    pub(crate) later: Vec<PathBuf>,
-    /// Every other regular file: its inode, and the index of its directory.
-    files: Vec<(Inode, u32)>,
-    exact: HashMap<u64, bool>,
-    /// Directories to read once more under another name, and all that were.
-    queue: Vec<(PathBuf, States)>,
-    aliases: HashSet<(PathBuf, States)>,
-}
-
 /// How a directory is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -79,6 +60,8 @@ enum Mode {
 
 struct Pending {
     path: PathBuf,
+    /// Whether the walk started here.
+    top: bool,
     states: States,
     protect: States,
     place: Place,
@@ -135,7 +118,7 @@ impl Walk<'_> {
     /// Masks `path`, and remembers what lies in it so that a hard link of it is found.
     pub(crate) fn deny(&self, path: &Path, found: &mut Found) -> Result<(), SurveyError> {
         let Ok(status) = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
-        let kind = kind_of(&status);
+        let kind = Kind::of(&status);
         found.masks.push(Mask { path: path.to_owned(), directory: kind == Kind::Directory });
         match kind {
             Kind::Directory => {
@@ -147,7 +130,7 @@ impl Walk<'_> {
                 }
             }
             Kind::File => {
-                found.denied.insert((status.st_dev, status.st_ino));
+                found.denied.push((status.st_dev, status.st_ino));
             }
             Kind::Symlink | Kind::Other => {}
         }
@@ -157,181 +140,23 @@ impl Walk<'_> {
     fn pending(&self, path: &Path, states: States, protect: States, mode: Mode) -> Pending {
         let vendored = path.iter().any(|name| name == "node_modules");
         let place = if self.git { Place::Git } else { Place::of(path) };
-        Pending { path: path.to_owned(), states, protect, place, mode, vendored }
+        Pending { path: path.to_owned(), top: true, states, protect, place, mode, vendored }
     }
 
+    /// Reads everything from `first` down. `Ok(false)` as for [`run`](Self::run).
     fn drain(&self, first: Pending, found: &mut Found) -> Result<bool, SurveyError> {
-        let root = first.path.clone();
-        let mut stack = vec![first];
-        let mut entries = 0;
-        let mut lower = Vec::with_capacity(256);
-        while let Some(at) = stack.pop() {
-            let directory = match open_directory(&at.path) {
-                Ok(directory) => directory,
-                Err(Errno::ENOENT) if at.path != root => continue,
-                Err(Errno::ENOENT) if at.mode != Mode::Full => continue,
-                Err(Errno::ENOTDIR | Errno::ELOOP) if at.path != root => {
-                    // It was a directory a moment ago. Its parent has changed since the survey began, so the watch
-                    // looks at it again.
-                    continue;
-                }
-                Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSYS)) => {
-                    return Err(SurveyError::Read { path: at.path, source: errno.into() });
-                }
-                Err(errno) if at.path == root && at.mode == Mode::Full => {
-                    return Err(SurveyError::Read { path: at.path, source: errno.into() });
-                }
-                Err(errno) => {
-                    if at.mode != Mode::Denied {
-                        found.warnings.push(format!(
-                            "{} cannot be listed ({}) and is hidden",
-                            at.path.display(),
-                            errno.desc()
-                        ));
-                        found.masks.push(Mask { path: at.path, directory: true });
-                    }
-                    continue;
-                }
-            };
-            if !self.read(directory, &at, &mut stack, found, &mut lower, &mut entries)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Reads one directory; pushes its directories on the stack.
-    fn read(
-        &self,
-        directory: OwnedFd,
-        at: &Pending,
-        stack: &mut Vec<Pending>,
-        found: &mut Found,
-        lower: &mut Vec<u8>,
-        entries: &mut usize,
-    ) -> Result<bool, SurveyError> {
-        let failed = |errno: Errno| SurveyError::Read { path: at.path.clone(), source: errno.into() };
-        let device = fstat(&directory).map_err(failed)?.st_dev;
-        let exact = match found.exact.get(&device) {
-            Some(&exact) => exact,
-            None => {
-                let exact = fstatfs(&directory).is_ok_and(|fs| EXACT.contains(&fs.filesystem_type().0));
-                found.exact.insert(device, exact);
-                exact
-            }
+        let entries = AtomicUsize::new(0);
+        let read = |at, todo: &mut Vec<Pending>, reader: &mut Reader| {
+            let more = reader.read(self, at, todo).map_err(Some)?;
+            // More than enough is no error of the walk: whoever asked knows what it means.
+            if entries.fetch_add(more, Ordering::Relaxed) + more > self.most { Err(None) } else { Ok(()) }
         };
-        let index = u32::try_from(found.directories.len())
-            .map_err(|_| SurveyError::TooMany { what: "directories", most: u32::MAX as usize })?;
-        if at.mode == Mode::Full {
-            found.directories.push(at.path.clone());
-        } else if at.mode == Mode::Denied {
-            found.hidden.push(at.path.clone());
-        } else if !super::holds(self.roots, &at.path) {
-            found.beyond.push(at.path.clone());
-        }
-        let stream = Dir::from_fd(directory).map_err(failed)?;
-        // The stream owns its descriptor while it is read, so what needs one uses a second.
-        let mut side = None;
-        for entry in stream {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(errno) => return Err(failed(errno)),
-            };
-            let bytes = entry.file_name().to_bytes();
-            if bytes == b"." || bytes == b".." {
-                continue;
-            }
-            *entries += 1;
-            if *entries > self.most {
-                return Ok(false);
-            }
-            let name = OsStr::from_bytes(bytes);
-            let mut inode = (device, entry.ino());
-            let mut kind = entry.file_type().map(kind_of_type);
-            if kind.is_none() || (!exact && kind == Some(Kind::File) && !self.globs.is_empty()) {
-                if side.is_none() {
-                    side = open_directory(&at.path).ok();
-                }
-                let status = match &side {
-                    Some(side) => fstatat(side.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW),
-                    None => Err(Errno::ENOENT),
-                };
-                let Ok(status) = status else { continue };
-                kind = Some(kind_of(&status));
-                inode = (status.st_dev, status.st_ino);
-            }
-            let Some(kind) = kind else { continue };
-            self.entry(at, name, kind, inode, index, stack, found, lower);
+        match work_off(first, read) {
+            Ok(readers) => readers.into_iter().for_each(|reader| found.append(reader.found)),
+            Err(None) => return Ok(false),
+            Err(Some(error)) => return Err(error),
         }
         Ok(true)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the inner loop: everything is borrowed apart for speed")]
-    fn entry(
-        &self,
-        at: &Pending,
-        name: &OsStr,
-        kind: Kind,
-        inode: Inode,
-        index: u32,
-        stack: &mut Vec<Pending>,
-        found: &mut Found,
-        lower: &mut Vec<u8>,
-    ) {
-        if at.mode == Mode::Denied {
-            match kind {
-                Kind::Directory => stack.push(self.child(at, name, States::default(), States::default(), Mode::Denied)),
-                Kind::File => {
-                    found.denied.insert(inode);
-                }
-                Kind::Symlink | Kind::Other => {}
-            }
-            return;
-        }
-        lowercase(name, lower);
-        let names = at.mode == Mode::Full && at.place.names();
-        let directory = kind == Kind::Directory;
-        let hit = self.globs.hit(&at.states, lower, directory, names).is_some();
-        if self.writable && at.mode == Mode::Full {
-            let protected = super::protect::is_protected(name.as_bytes(), at.vendored);
-            if protected
-                || (!self.protect.is_empty() && self.protect.hit(&at.protect, lower, directory, true).is_some())
-            {
-                found.named.push(at.path.join(name));
-            }
-        }
-        match kind {
-            Kind::Directory => {
-                let mode = if hit { Mode::Denied } else { at.mode };
-                let states = self.globs.step(&at.states, lower, names);
-                if at.mode == Mode::Alias && !hit && states.is_empty() {
-                    return;
-                }
-                let child = self.child(at, name, states, self.protect.step(&at.protect, lower, true), mode);
-                if hit || child.path.as_os_str().len() > LONGEST_DIRECTORY {
-                    found.masks.push(Mask { path: child.path.clone(), directory: true });
-                }
-                if child.path.as_os_str().len() > LONGEST_DIRECTORY {
-                    found.warnings.push(format!("a path below {} is too long and is hidden", at.path.display()));
-                } else {
-                    stack.push(child);
-                }
-            }
-            Kind::Symlink => self.symlink(at, name, hit, found, lower),
-            Kind::File | Kind::Other if hit => {
-                found.masks.push(Mask { path: at.path.join(name), directory: false });
-                if kind == Kind::File {
-                    found.denied.insert(inode);
-                }
-            }
-            Kind::File if at.mode == Mode::Full && !self.globs.is_empty() => found.files.push((inode, index)),
-            Kind::File | Kind::Other => {}
-        }
-    }
-
-    fn child(&self, at: &Pending, name: &OsStr, states: States, protect: States, mode: Mode) -> Pending {
-        let vendored = at.vendored || name == "node_modules";
-        Pending { path: at.path.join(name), states, protect, place: at.place.enter(name), mode, vendored }
     }
 
     /// A symlink is never followed by the walk. Denied by its name, its target is the secret; leading to a directory in
@@ -363,32 +188,153 @@ impl Walk<'_> {
     }
 }
 
-impl Found {
-    /// Masks every other name of a denied file. Reads those directories again that hold one.
-    pub(crate) fn mask_hard_links(&mut self) {
-        if self.denied.is_empty() {
-            return;
-        }
-        let mut holders: Vec<u32> =
-            self.files.iter().filter(|(inode, _)| self.denied.contains(inode)).map(|&(_, index)| index).collect();
-        holders.sort_unstable();
-        holders.dedup();
-        for index in holders {
-            let path = &self.directories[index as usize];
-            let Ok(mut stream) = open_directory(path).and_then(Dir::from_fd) else { continue };
-            let names: Vec<OsString> = stream
-                .iter()
-                .flatten()
-                .filter(|entry| !matches!(entry.file_type(), Some(Type::Directory | Type::Symlink)))
-                .map(|entry| OsString::from_vec(entry.file_name().to_bytes().to_vec()))
-                .collect();
-            for name in names {
-                let Ok(status) = fstatat(&stream, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
-                if kind_of(&status) == Kind::File && self.denied.contains(&(status.st_dev, status.st_ino)) {
-                    self.masks.push(Mask { path: path.join(&name), directory: false });
-                }
+/// One thread's part of a walk.
+#[derive(Default)]
+struct Reader {
+    found: Found,
+    buffer: Vec<u8>,
+    lower: Vec<u8>,
+    files: Vec<Inode>,
+    /// Which of the file systems that were met are [`EXACT`].
+    exact: HashMap<u64, bool>,
+}
+
+impl Reader {
+    /// Reads one directory, adds those in it to `todo` and gives how many entries it has.
+    fn read(&mut self, walk: &Walk<'_>, at: Pending, todo: &mut Vec<Pending>) -> Result<usize, SurveyError> {
+        let directory = match open_directory(&at.path) {
+            Ok(directory) => directory,
+            Err(errno) => return self.unreadable(at, errno).map(|()| 0),
+        };
+        let failed = |errno: Errno| SurveyError::Read { path: at.path.clone(), source: errno.into() };
+        let device = fstat(&directory).map_err(failed)?.st_dev;
+        let exact = *self
+            .exact
+            .entry(device)
+            .or_insert_with(|| fstatfs(&directory).is_ok_and(|status| EXACT.contains(&status.filesystem_type().0)));
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(BUFFER, 0);
+        let mut count = 0;
+        loop {
+            let length = entries::read(directory.as_fd(), &mut buffer).map_err(failed)?;
+            if length == 0 {
+                break;
+            }
+            for entry in entries::entries(&buffer[..length]) {
+                count += 1;
+                let known = known_kind(entry.kind).filter(|kind| exact || *kind != Kind::File || walk.globs.is_empty());
+                let (kind, inode) = match known {
+                    Some(kind) => (kind, (device, entry.inode)),
+                    None => match fstatat(&directory, OsStr::from_bytes(entry.name), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                        Ok(status) => (Kind::of(&status), (status.st_dev, status.st_ino)),
+                        Err(_) => continue,
+                    },
+                };
+                self.entry(walk, &at, entry.name, kind, inode, todo);
             }
         }
+        self.buffer = buffer;
+        match at.mode {
+            Mode::Full => {
+                let files = self.files.as_slice().into();
+                self.found.directories.push(Listed { path: at.path, files });
+            }
+            Mode::Denied => self.found.hidden.push(at.path),
+            Mode::Alias if !super::holds(walk.roots, &at.path) => self.found.beyond.push(at.path),
+            Mode::Alias => {}
+        }
+        self.files.clear();
+        Ok(count)
+    }
+
+    /// What to do about a directory that cannot be opened.
+    fn unreadable(&mut self, at: Pending, errno: Errno) -> Result<(), SurveyError> {
+        let root = at.top && at.mode == Mode::Full;
+        match errno {
+            Errno::ENOENT if !root => Ok(()),
+            // It was a directory a moment ago. Its parent has changed since the survey began, so the watch looks at it again.
+            Errno::ENOTDIR | Errno::ELOOP if !at.top => Ok(()),
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOSYS => {
+                Err(SurveyError::Read { path: at.path, source: errno.into() })
+            }
+            _ if root => Err(SurveyError::Read { path: at.path, source: errno.into() }),
+            _ if at.mode == Mode::Denied => Ok(()),
+            _ => {
+                let why = errno.desc();
+                self.found.warnings.push(format!("{} cannot be listed ({why}) and is hidden", at.path.display()));
+                self.found.masks.push(Mask { path: at.path, directory: true });
+                Ok(())
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        walk: &Walk<'_>,
+        at: &Pending,
+        bytes: &[u8],
+        kind: Kind,
+        inode: Inode,
+        todo: &mut Vec<Pending>,
+    ) {
+        let name = OsStr::from_bytes(bytes);
+        if at.mode == Mode::Denied {
+            match kind {
+                Kind::Directory => todo.push(at.child(name, States::default(), States::default(), Mode::Denied)),
+                Kind::File => self.found.denied.push(inode),
+                Kind::Symlink | Kind::Other => {}
+            }
+            return;
+        }
+        let (found, lower) = (&mut self.found, &mut self.lower);
+        lowercase(name, lower);
+        let names = at.mode == Mode::Full && at.place.names();
+        let directory = kind == Kind::Directory;
+        let hit = walk.globs.hit(&at.states, lower, directory, names).is_some();
+        if walk.writable && at.mode == Mode::Full {
+            let protected = super::protect::is_protected(bytes, at.vendored);
+            if protected
+                || (!walk.protect.is_empty() && walk.protect.hit(&at.protect, lower, directory, true).is_some())
+            {
+                found.named.push(at.path.join(name));
+            }
+        }
+        match kind {
+            Kind::Directory => {
+                let mode = if hit { Mode::Denied } else { at.mode };
+                let states = walk.globs.step(&at.states, lower, names);
+                if at.mode == Mode::Alias && !hit && states.is_empty() {
+                    return;
+                }
+                let child = at.child(name, states, walk.protect.step(&at.protect, lower, true), mode);
+                let too_long = child.path.as_os_str().len() > LONGEST_DIRECTORY;
+                if hit || too_long {
+                    found.masks.push(Mask { path: child.path.clone(), directory: true });
+                }
+                if too_long {
+                    found.warnings.push(format!("a path below {} is too long and is hidden", at.path.display()));
+                } else {
+                    todo.push(child);
+                }
+            }
+            Kind::Symlink => walk.symlink(at, name, hit, found, lower),
+            Kind::File | Kind::Other if hit => {
+                found.masks.push(Mask { path: at.path.join(name), directory: false });
+                if kind == Kind::File {
+                    found.denied.push(inode);
+                }
+            }
+            Kind::File if at.mode == Mode::Full && !walk.globs.is_empty() => self.files.push(inode),
+            Kind::File | Kind::Other => {}
+        }
+    }
+}
+
+impl Pending {
+    fn child(&self, name: &OsStr, states: States, protect: States, mode: Mode) -> Pending {
+        let vendored = self.vendored || name == "node_modules";
+        let path = self.path.join(name);
+        Pending { path, top: false, states, protect, place: self.place.enter(name), mode, vendored }
     }
 }
 
@@ -404,25 +350,29 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
 pub(crate) fn kind_at(path: &Path) -> Result<Kind, Errno> {
     match fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(status) if is_marked(&status) => Err(Errno::ENOENT),
-        Ok(status) => Ok(kind_of(&status)),
+        Ok(status) => Ok(Kind::of(&status)),
         Err(errno) => Err(errno),
     }
 }
 
-pub(crate) fn kind_of(status: &FileStat) -> Kind {
-    match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFDIR => Kind::Directory,
-        SFlag::S_IFREG => Kind::File,
-        SFlag::S_IFLNK => Kind::Symlink,
-        _ => Kind::Other,
+impl Kind {
+    pub(super) fn of(status: &FileStat) -> Kind {
+        match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFLNK => Kind::Symlink,
+            _ => Kind::Other,
+        }
     }
 }
 
-fn kind_of_type(kind: Type) -> Kind {
+/// The kind that a directory entry tells, if it does.
+fn known_kind(kind: u8) -> Option<Kind> {
     match kind {
-        Type::Directory => Kind::Directory,
-        Type::File => Kind::File,
-        Type::Symlink => Kind::Symlink,
-        _ => Kind::Other,
+        DT_UNKNOWN => None,
+        DT_DIR => Some(Kind::Directory),
+        DT_REG => Some(Kind::File),
+        DT_LNK => Some(Kind::Symlink),
+        _ => Some(Kind::Other),
     }
 }

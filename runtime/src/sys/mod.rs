@@ -5,6 +5,7 @@
 
 pub(crate) mod call;
 mod clone;
+pub(crate) mod entries;
 pub(crate) mod gate;
 pub(crate) mod landlock;
 pub(crate) mod launch;
