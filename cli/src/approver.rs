@@ -1,7 +1,7 @@
 //! Asking a person: through the running server, or one of our own when there is none, and at the terminal as well.
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::held;
 use crate::process::chain;
 use crate::prompt::{Answer, Prompt};
-use crate::report;
+use crate::report::{self, Audience};
 use crate::signals::Signals;
 
 /// How long a server may be away before another one takes its place.
@@ -31,6 +31,44 @@ pub(crate) struct Approver {
     client: Arc<Client>,
     /// Ours, when nobody else serves.
     server: Option<Server>,
+    /// Who is told where to decide, and what was decided.
+    audience: Audience,
+}
+
+/// Who waits for a decision.
+#[derive(Clone, Copy)]
+pub(crate) enum Waiting<'a> {
+    /// This process, which is asked at its terminal too and listens to signals.
+    Here(&'a Signals),
+    /// A process inside, of which this is a pidfd. The terminal is its command's.
+    Inside(BorrowedFd<'a>),
+}
+
+impl<'a> Waiting<'a> {
+    /// Readable when somebody has to look whether it still waits.
+    fn fd(self) -> BorrowedFd<'a> {
+        match self {
+            Self::Here(signals) => signals.stop_fd(),
+            Self::Inside(process) => process,
+        }
+    }
+
+    /// Whether it still waits.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], or [`Error::NoDecision`] when the process has ended.
+    fn check(self) -> Result<(), Error> {
+        match self {
+            Self::Here(signals) => signals.check(),
+            Self::Inside(process) => match poll(&mut [PollFd::new(process, PollFlags::POLLIN)], PollTimeout::ZERO) {
+                Ok(0) | Err(Errno::EINTR) => Ok(()),
+                _ => Err(Error::NoDecision {
+                    why: "the process that waited for it has ended".into(),
+                    next: String::new(),
+                }),
+            },
+        }
+    }
 }
 
 /// A plan a person has approved, not spent yet.
@@ -47,21 +85,20 @@ impl Approver {
     ///
     /// # Errors
     /// [`Error::NoDecision`] when neither is possible.
-    pub(crate) fn find(state: &Path) -> Result<Self, Error> {
+    pub(crate) fn find(state: &Path, audience: Audience) -> Result<Self, Error> {
         let (client, server) = connect(state)?;
-        Ok(Self { state: state.to_owned(), client: Arc::new(client), server })
+        Ok(Self { state: state.to_owned(), client: Arc::new(client), server, audience })
     }
 
-    /// Hold `plan` and wait for the decision. Without `signals` somebody else has them and the terminal: nothing is asked
-    /// there.
+    /// Hold `plan` and wait for the decision.
     ///
     /// # Errors
     /// [`Error::Denied`] with the person's reason, [`Error::NoDecision`] when there is none, [`Error::Interrupted`].
-    pub(crate) fn ask(&mut self, plan: HoldPlan, ttl: Duration, signals: Option<&Signals>) -> Result<Granted, Error> {
+    pub(crate) fn ask(&mut self, plan: HoldPlan, ttl: Duration, waiting: Waiting<'_>) -> Result<Granted, Error> {
         let digest = plan.digest();
         let id = self.client.hold(&plan, ttl).map_err(away)?;
         self.announce(&id)?;
-        let hold = match self.decided(&id, &plan, ttl, signals) {
+        let hold = match self.decided(&id, &plan, ttl, waiting) {
             Ok(hold) => hold,
             Err(error) => {
                 // A hold that nobody waits for must not be shown any longer; the lease would end it a little later.
@@ -71,11 +108,15 @@ impl Approver {
         };
         match hold.state {
             State::Approved { by } => {
-                report::say(&format!("approved by {}", text::visible(by.as_bytes())));
+                self.say(&format!("approved by {}", text::visible(by.as_bytes())));
                 Ok(Granted { id, plan, digest })
             }
             state => Err(refused(state)),
         }
+    }
+
+    fn say(&self, line: &str) {
+        (self.audience)(&report::line(line));
     }
 
     /// Say where to look, with a one-time link when the page is ours.
@@ -83,23 +124,20 @@ impl Approver {
         match &self.server {
             Some(server) => {
                 let link = server.pairing_url().map_err(away)?;
-                report::say(&format!("held for a decision; open {link}"));
+                self.say(&format!("held for a decision; open {link}"));
             }
-            None => report::say(&format!("held as {id}; decide at {}", self.client.url())),
+            None => self.say(&format!("held as {id}; decide at {}", self.client.url())),
         }
         Ok(())
     }
 
     /// Wait for the first answer, from wherever it comes.
-    fn decided(
-        &mut self,
-        id: &HoldId,
-        plan: &HoldPlan,
-        ttl: Duration,
-        signals: Option<&Signals>,
-    ) -> Result<Hold, Error> {
+    fn decided(&mut self, id: &HoldId, plan: &HoldPlan, ttl: Duration, waiting: Waiting<'_>) -> Result<Hold, Error> {
         let deadline = Instant::now() + ttl;
-        let mut prompt = signals.and_then(|_| Prompt::open(plan));
+        let mut prompt = match waiting {
+            Waiting::Here(_) => Prompt::open(plan),
+            Waiting::Inside(_) => None,
+        };
         let mut waiter = Waiter::start(&self.client, id)?;
         loop {
             match waiter.told.try_recv() {
@@ -120,8 +158,8 @@ impl Approver {
                 }
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            signals.map_or(Ok(()), Signals::check)?;
-            let answer = wait(&waiter, prompt.as_mut(), signals)?;
+            waiting.check()?;
+            let answer = wait(&waiter, prompt.as_mut(), waiting)?;
             if let Some(answer) = answer {
                 prompt = None;
                 self.decide(id, plan, answer);
@@ -137,13 +175,13 @@ impl Approver {
         };
         let by = format!("{} at the terminal", held::user());
         if let Err(error) = self.client.decide(id, plan.digest(), decision, &by) {
-            report::say(&report::encoded(&chain(&error)));
+            self.say(&report::encoded(&chain(&error)));
         }
     }
 
     /// The server is gone: serve the same store ourselves, so that a person can still be asked.
     fn replace_server(&mut self, id: &HoldId, why: &str) -> Result<(), Error> {
-        report::say(&format!("the approval server is away ({})", report::encoded(why)));
+        self.say(&format!("the approval server is away ({})", report::encoded(why)));
         drop(self.server.take());
         let (client, server) = connect(&self.state)?;
         (self.client, self.server) = (Arc::new(client), server);
@@ -170,7 +208,7 @@ impl Approver {
     /// Report how a released action ended.
     pub(crate) fn finish(&self, granted: &Granted, outcome: Outcome) {
         if let Err(error) = self.client.finish(&granted.id, outcome) {
-            report::say(&format!("the outcome could not be recorded: {}", report::encoded(&chain(&error))));
+            self.say(&format!("the outcome could not be recorded: {}", report::encoded(&chain(&error))));
         }
     }
 }
@@ -224,10 +262,10 @@ impl Waiter {
     }
 }
 
-/// Sleep until the decision, an answer at the terminal or a signal.
-fn wait(waiter: &Waiter, prompt: Option<&mut Prompt>, signals: Option<&Signals>) -> Result<Option<Answer>, Error> {
-    let mut fds = vec![PollFd::new(waiter.ready.as_fd(), PollFlags::POLLIN)];
-    fds.extend(signals.map(|signals| PollFd::new(signals.stop_fd(), PollFlags::POLLIN)));
+/// Sleep until the decision, an answer at the terminal, or the end of who waits.
+fn wait(waiter: &Waiter, prompt: Option<&mut Prompt>, waiting: Waiting<'_>) -> Result<Option<Answer>, Error> {
+    let mut fds =
+        vec![PollFd::new(waiter.ready.as_fd(), PollFlags::POLLIN), PollFd::new(waiting.fd(), PollFlags::POLLIN)];
     if let Some(fd) = prompt.as_ref().and_then(|prompt| prompt.fd()) {
         fds.push(PollFd::new(fd, PollFlags::POLLIN));
     }

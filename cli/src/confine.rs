@@ -1,6 +1,7 @@
 //! From a policy to the sandbox the runtime is asked for.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdpoint_approval_web::plan::Digest;
@@ -8,7 +9,7 @@ use holdpoint_policy::{Loss, SandboxMode};
 use holdpoint_runtime::{Access, Builder, Limits, Opening, Protection, Sandbox};
 
 use crate::error::Error;
-use crate::inner::{self, Inner};
+use crate::inner::{self, Here, Inner, Told};
 use crate::load::Loaded;
 use crate::places::resolved;
 use crate::process::not_started;
@@ -46,10 +47,10 @@ impl Confinement {
         Digest::of(format!("{:?} {:?}", self.builder, self.judged_by).as_bytes())
     }
 
-    /// Says how long a hold of something inside waits for its decision.
-    pub(crate) fn hold_for(&mut self, loaded: &Loaded, ttl: Duration) {
+    /// Says how long a hold of something inside waits for its decision, and who is told.
+    pub(crate) fn judge_inside(&mut self, loaded: &Loaded, ttl: Duration, told: Arc<dyn Told>) {
         if loaded.policy.exec_guard.value {
-            self.builder.on_exec(Inner::new(loaded.clone(), ttl));
+            self.builder.on_exec(Inner::new(loaded.clone(), ttl, told));
             self.judged_by = Some(loaded.policy_digest());
         }
     }
@@ -162,7 +163,7 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
     }
     builder.limits(limits(policy));
     let mut confinement = Confinement { builder, visible, judged_by: None, warnings };
-    confinement.hold_for(loaded, inner::HOLD);
+    confinement.judge_inside(loaded, inner::HOLD, Arc::new(Here));
     confinement
 }
 

@@ -4,18 +4,21 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use holdpoint_policy::{Judgement, Reason, Verdict, evaluate};
 use holdpoint_runtime::{Exec, ExecAnswer, ExecGuard, Stage};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::approver::Approver;
+use crate::approver::{Approver, Waiting};
 use crate::error::Error;
 use crate::held;
 use crate::load::Loaded;
-use crate::report::{self, encoded};
+use crate::report::{self, Audience, encoded};
 
 /// How long a hold inside waits where nobody said.
 pub(crate) const HOLD: Duration = Duration::from_secs(600);
@@ -23,13 +26,35 @@ pub(crate) const HOLD: Duration = Duration::from_secs(600);
 /// Executions remembered that went ahead: the policy is a pure function, so they will again.
 const REMEMBERED: usize = 4096;
 
+/// Who is told what becomes of executions.
+pub(crate) trait Told: Send + Sync {
+    /// `text`, encoded and in lines, is about what the process with this number on the host wants to execute. Called while
+    /// everybody inside waits: it must not.
+    fn tell(&self, process: i32, text: &str);
+}
+
+/// Our own standard error: there is one command.
+pub(crate) struct Here;
+
+impl Told for Here {
+    fn tell(&self, _: i32, text: &str) {
+        report::tell(text);
+    }
+}
+
 /// A policy as judge of what runs inside.
 pub(crate) struct Inner {
-    loaded: Arc<Loaded>,
-    ttl: Duration,
+    shared: Arc<Shared>,
     hasher: RandomState,
     allowed: Mutex<HashMap<u64, Vec<Stage>>>,
-    refused: Arc<Refused>,
+}
+
+/// What those who wait for a person need, too.
+struct Shared {
+    loaded: Loaded,
+    ttl: Duration,
+    refused: Refused,
+    told: Arc<dyn Told>,
 }
 
 /// What each process was refused last. Whoever looks a program up in `PATH` goes on after a refusal (execvp(3)) and may come to
@@ -55,14 +80,9 @@ impl Refused {
 
 impl Inner {
     /// `ttl` is how long a hold waits for its decision.
-    pub(crate) fn new(loaded: Loaded, ttl: Duration) -> Self {
-        Self {
-            loaded: Arc::new(loaded),
-            ttl,
-            hasher: RandomState::new(),
-            allowed: Mutex::default(),
-            refused: Arc::default(),
-        }
+    pub(crate) fn new(loaded: Loaded, ttl: Duration, told: Arc<dyn Told>) -> Self {
+        let shared = Shared { loaded, ttl, refused: Refused::default(), told };
+        Self { shared: Arc::new(shared), hasher: RandomState::new(), allowed: Mutex::default() }
     }
 
     fn key(&self, stages: &[Stage]) -> u64 {
@@ -84,7 +104,9 @@ impl Inner {
 
     fn judge_stages(&self, stages: &[Stage]) -> Judgement {
         let words = stages.iter().flat_map(readings);
-        words.map(|argv| evaluate::started(&self.loaded.policy, &argv)).fold(Judgement::default(), Judgement::tighten)
+        words
+            .map(|argv| evaluate::started(&self.shared.loaded.policy, &argv))
+            .fold(Judgement::default(), Judgement::tighten)
     }
 }
 
@@ -93,7 +115,7 @@ impl ExecGuard for Inner {
         if self.known(&exec.stages) {
             return ExecAnswer::Allow;
         }
-        if self.refused.again(exec) {
+        if self.shared.refused.again(exec) {
             return ExecAnswer::Refuse;
         }
         let judgement = self.judge_stages(&exec.stages);
@@ -103,22 +125,21 @@ impl ExecGuard for Inner {
                 ExecAnswer::Allow
             }
             Verdict::Deny => {
-                self.refused.remember(exec);
-                refused(&exec.stages, judgement.deciding());
+                self.shared.refuse(exec, &refused(&exec.stages, judgement.deciding()));
                 ExecAnswer::Refuse
             }
             Verdict::Ask => {
-                let (loaded, ttl, before) = (Arc::clone(&self.loaded), self.ttl, Arc::clone(&self.refused));
+                let shared = Arc::clone(&self.shared);
                 ExecAnswer::Later(Box::new(move |exec| {
-                    let Err(error) = approved(&loaded, exec, &judgement, ttl) else { return true };
-                    before.remember(exec);
-                    match error {
+                    let Err(error) = approved(&shared, exec, &judgement) else { return true };
+                    let text = match &error {
                         Error::Denied { reasons, .. } => refused(&exec.stages, reasons.iter()),
                         error => {
-                            report::say(&format!("not executed: {}", shown(&exec.stages)));
-                            report::error(&error);
+                            let what = report::line(&format!("not executed: {}", shown(&exec.stages)));
+                            what + &report::rendered(error, false)
                         }
-                    }
+                    };
+                    shared.refuse(exec, &text);
                     false
                 }))
             }
@@ -127,7 +148,16 @@ impl ExecGuard for Inner {
 
     fn killed(&self, allowed: &Exec) {
         let line = shown(&allowed.stages);
-        report::say(&format!("killed: a process that was allowed to execute {line} executed something else"));
+        let text =
+            report::line(&format!("killed: a process that was allowed to execute {line} executed something else"));
+        self.shared.told.tell(allowed.pid, &text);
+    }
+}
+
+impl Shared {
+    fn refuse(&self, exec: &Exec, text: &str) {
+        self.refused.remember(exec);
+        self.told.tell(exec.pid, text);
     }
 }
 
@@ -147,10 +177,16 @@ fn readings(stage: &Stage) -> Vec<Vec<OsString>> {
 }
 
 /// Holds an execution until a person has approved exactly this one, and spends the approval.
-fn approved(loaded: &Loaded, exec: &Exec, judgement: &Judgement, ttl: Duration) -> Result<(), Error> {
-    let mut approver = Approver::find(loaded.places.state()?)?;
-    report::say(&format!("waits inside: {}", shown(&exec.stages)));
-    let granted = approver.ask(held::of_exec(loaded, exec, judgement)?, ttl, None)?;
+fn approved(shared: &Arc<Shared>, exec: &Exec, judgement: &Judgement) -> Result<(), Error> {
+    let Shared { loaded, ttl, .. } = &**shared;
+    let process = Pid::from_raw(exec.pid).ok_or(Errno::SRCH);
+    let process = process.and_then(|process| pidfd_open(process, PidfdFlags::empty()));
+    let process = process.map_err(|errno| Error::io("wait with a process", errno))?;
+    let (told, pid) = (Arc::clone(&shared.told), exec.pid);
+    let audience: Audience = Arc::new(move |text| told.tell(pid, text));
+    let mut approver = Approver::find(loaded.places.state()?, Arc::clone(&audience))?;
+    audience(&report::line(&format!("waits inside: {}", shown(&exec.stages))));
+    let granted = approver.ask(held::of_exec(loaded, exec, judgement)?, *ttl, Waiting::Inside(process.as_fd()))?;
     let now = held::of_exec(loaded, exec, judgement)?;
     if now.digest() != granted.plan.digest() {
         let why = "it has changed since it was shown";
@@ -161,13 +197,15 @@ fn approved(loaded: &Loaded, exec: &Exec, judgement: &Judgement, ttl: Duration) 
     approver.release(&granted)
 }
 
-fn refused<'a>(stages: &[Stage], reasons: impl Iterator<Item = &'a Reason>) {
-    report::say(&format!("refused inside: {}", shown(stages)));
+/// That it is refused, and why.
+fn refused<'a>(stages: &[Stage], reasons: impl Iterator<Item = &'a Reason>) -> String {
+    let mut text = report::line(&format!("refused inside: {}", shown(stages)));
     for reason in reasons {
         let from =
             if reason.rule.is_empty() { String::new() } else { format!("  ({}, {})", reason.rule, reason.origin) };
-        report::say(&format!("  {}", encoded(&format!("{}{from}", reason.text))));
+        text += &report::line(&format!("  {}", encoded(&format!("{}{from}", reason.text))));
     }
+    text
 }
 
 /// What was asked for: the file that would run, and its arguments.

@@ -12,6 +12,7 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdpoint_approval_web::hold::HoldId;
@@ -24,12 +25,13 @@ use holdpoint_runtime::{Enforced, Opening};
 use serde_json::json;
 
 use crate::apply::Patch;
-use crate::approver::{Approver, Granted};
+use crate::approver::{Approver, Granted, Waiting};
 use crate::args::PolicyFlags;
 use crate::attend::{Bounds, Ended, Finished, attend};
 use crate::confine::{Confinement, confinement};
 use crate::error::Error;
 use crate::held;
+use crate::inner::Here;
 use crate::load::{Loaded, load};
 use crate::process::{self, Execution, Prepared};
 use crate::program;
@@ -262,7 +264,7 @@ impl<'a> Invocation<'a> {
         before: Option<(Approver, Granted)>,
     ) -> Result<(Approver, Granted), Error> {
         let mut approver = match before {
-            None => Approver::find(self.loaded.places.state()?)?,
+            None => Approver::find(self.loaded.places.state()?, Arc::new(report::tell))?,
             Some((approver, granted)) => {
                 approver.withdraw(&granted, "it has changed since it was shown");
                 let changes = held::changes(&granted.plan, &plan).join(", ");
@@ -272,7 +274,7 @@ impl<'a> Invocation<'a> {
                 approver
             }
         };
-        let granted = approver.ask(plan, ttl, Some(self.signals))?;
+        let granted = approver.ask(plan, ttl, Waiting::Here(self.signals))?;
         Ok((approver, granted))
     }
 
@@ -280,7 +282,7 @@ impl<'a> Invocation<'a> {
     fn confined(&self, ttl: Duration) -> Result<Option<Confinement>, Error> {
         let mut confined = confinement(&self.loaded)?;
         if let Some(confined) = &mut confined {
-            confined.hold_for(&self.loaded, ttl);
+            confined.judge_inside(&self.loaded, ttl, Arc::new(Here));
         }
         Ok(confined)
     }

@@ -179,7 +179,7 @@ impl Process {
         }
     }
 
-    /// How it ended, once [`end_fd`](Self::end_fd) or SIGCHLD has said that it did.
+    /// How it ended, if it did, once [`end_fd`](Self::end_fd) or SIGCHLD has something to say.
     ///
     /// # Errors
     /// [`Error::Internal`] when that is not to be known.
@@ -191,7 +191,7 @@ impl Process {
         match self {
             // The report follows the end of the process at once.
             Self::Inside { child, .. } => child.wait().map(Some).map_err(|error| unknown(&error)),
-            Self::InSession(running) => running.ended().map(Some),
+            Self::InSession(running) => running.ended(),
             Self::Bare { child, .. } => child.try_wait().map_err(|error| unknown(&error)),
         }
     }

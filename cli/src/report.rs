@@ -4,6 +4,7 @@
 //! Holdpoint says, move the cursor or hide itself.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use holdpoint_approval_web::text;
 use holdpoint_policy::Reason;
@@ -13,6 +14,9 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::exit;
 
+/// Where lines of Holdpoint's own go, encoded and with their ends.
+pub(crate) type Audience = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// Reasons shown of a refusal; more do not help anybody and would fill the screen.
 const SHOWN_REASONS: usize = 8;
 
@@ -20,17 +24,26 @@ const SHOWN_REASONS: usize = 8;
 ///
 /// A standard error that cannot be written is no reason to stop: the exit code still says it.
 pub fn say(line: &str) {
-    let mut stderr = io::stderr().lock();
-    drop(writeln!(stderr, "holdpoint: {line}"));
+    tell(&self::line(line));
+}
+
+/// A line of Holdpoint's own, as [`tell`] expects it.
+pub(crate) fn line(line: &str) -> String {
+    format!("holdpoint: {line}\n")
+}
+
+/// Write to standard error what is encoded and in lines already.
+pub(crate) fn tell(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
 /// Tell the person about an error, on at most one screen.
 pub fn error(error: &Error) {
-    let mut stderr = io::stderr().lock();
-    drop(stderr.write_all(rendered(error, colour(&stderr)).as_bytes()));
+    tell(&rendered(error, colour(&io::stderr())));
 }
 
-fn rendered(error: &Error, colour: bool) -> String {
+/// An error as [`tell`] expects it.
+pub(crate) fn rendered(error: &Error, colour: bool) -> String {
     let mut out = String::new();
     match error {
         Error::ClosedOutput => return out,

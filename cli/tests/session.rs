@@ -138,10 +138,6 @@ fn what_keeps_a_session_from_starting_is_said() {
     let bare = machine.holdpoint(&["session", "start", "--profile", "bare"]);
     assert_eq!(bare.code, 64);
     assert!(bare.err.contains("nothing to keep"), "{}", bare.err);
-    machine.configure("[profile.guarded]\nexec_guard = true\n");
-    let guarded = machine.holdpoint(&["session", "start", "--profile", "guarded"]);
-    assert_eq!(guarded.code, 69);
-    assert!(guarded.err.contains("exec_guard = true"), "{}", guarded.err);
     machine.configure("nonsense = 1\n");
     let wrong = machine.holdpoint(&["session", "start", "--json"]);
     assert_eq!((wrong.code, &json(&wrong)["result"]), (78, &"config".into()), "{}", wrong.err);
@@ -269,6 +265,82 @@ fn a_policy_that_changes_while_a_command_is_held_keeps_it_from_running() {
     client.decide(&hold.id, hold.digest, Decision::Approve, "a test").unwrap();
     let done = run.finish();
     assert_eq!((done.code, exists(session.0.workspace().join("ran"))), (69, false), "{}", done.err);
+}
+
+/// A session in which what commands execute is judged.
+fn guarded() -> Session {
+    const RULES: &str = "
+exec_guard = true
+[[rules]]
+prefix = [\"git\", \"push\"]
+verdict = \"deny\"
+reason = \"releases are made by the robot\"
+[[rules]]
+prefix = [\"touch\", \"held\"]
+verdict = \"ask\"
+";
+    let machine = Machine::with(RULES);
+    // In files, where nobody reads them before they run.
+    machine.file("push.sh", "git push; echo went on");
+    machine.file("late.sh", "sleep 0.2; python3 -c \"import os; os.setsid(); os.execvp('git', ['git', 'push'])\"");
+    machine.file("hold.sh", "touch held && echo touched");
+    Session::start(machine, &["--profile", "free"])
+}
+
+#[test]
+fn what_commands_of_a_session_execute_is_judged_and_the_one_who_waits_is_told() {
+    let session = guarded();
+    let other = session.background("read line; echo other");
+    let done = session.run(&["sh", "push.sh"]);
+    assert_eq!((done.code, done.out.as_str()), (0, "went on\n"), "{}", done.err);
+    assert!(done.err.contains("holdpoint: refused inside: /usr/bin/git push\n"), "{}", done.err);
+    assert!(done.err.contains("releases are made by the robot"), "{}", done.err);
+    // By whom it is executed is known also when the process has left its command's session.
+    let done = session.run(&["sh", "late.sh"]);
+    assert!(done.err.contains("refused inside"), "{}", done.err);
+    let done = other.finish();
+    assert_eq!((done.out.as_str(), done.err.as_str()), ("other\n", ""), "it is no business of the others");
+    let log = session.0.state().join("sessions").join(format!("{}.log", session.status()["name"].as_str().unwrap()));
+    assert!(std::fs::read_to_string(log).unwrap().contains("refused inside"));
+    // Without the guard, git runs.
+    let free = Session::free();
+    free.0.file("push.sh", "git push; echo went on");
+    let done = free.run(&["sh", "push.sh"]);
+    assert!(done.err.contains("fatal:") && !done.err.contains("refused inside"), "{}", done.err);
+}
+
+#[test]
+fn what_commands_of_a_session_execute_waits_for_a_person_and_others_go_on() {
+    let session = guarded();
+    let _server = session.0.serve();
+    let client = session.0.client();
+    let run = Background(session.0.command(["session", "run", "--", "sh", "hold.sh"]).spawn().unwrap());
+    let hold = session.0.held(&client);
+    assert_eq!(hold.plan.argv.iter().map(ToString::to_string).collect::<Vec<_>>(), ["touch", "held"]);
+    assert_eq!(session.shell("echo free").out, "free\n");
+    client.decide(&hold.id, hold.digest, Decision::Approve, "a test").unwrap();
+    let done = run.finish();
+    assert_eq!((done.code, done.out.as_str()), (0, "touched\n"), "{}", done.err);
+    assert!(done.err.contains("waits inside") && done.err.contains("approved by a test"), "{}", done.err);
+    let run = Background(session.0.command(["session", "run", "--", "sh", "hold.sh"]).spawn().unwrap());
+    let hold = session.0.held(&client);
+    client.decide(&hold.id, hold.digest, Decision::Deny { reason: "not today".into() }, "a test").unwrap();
+    let done = run.finish();
+    assert!(done.code == 126 && done.err.contains("not today"), "{}", done.err);
+    // Of one that is killed nobody is asked any more.
+    let run = Background(session.0.command(["session", "run", "--", "sh", "hold.sh"]).spawn().unwrap());
+    let hold = session.0.held(&client);
+    kill(pid(&run), Signal::SIGKILL).unwrap();
+    eventually("the end of the hold", || (client.get(&hold.id).unwrap().state.name() == "cancelled").then_some(()));
+}
+
+#[test]
+fn a_session_that_judges_is_of_no_use_under_another_policy() {
+    let session = guarded();
+    let more = "exec_guard = true\n[[rules]]\nprefix = [\"rm\"]\nverdict = \"deny\"\n";
+    session.0.configure(more);
+    let stale = session.run(&["true"]);
+    assert!(stale.code == 69 && stale.err.contains("has changed"), "{}", stale.err);
 }
 
 #[test]

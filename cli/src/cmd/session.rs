@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdpoint_approval_web::hold::HoldId;
@@ -19,9 +20,9 @@ use crate::error::Error;
 use crate::load::load;
 use crate::places::{Places, Workspace};
 use crate::report::{self, encoded};
-use crate::session::{self, Ask, Hello, Keeper, Name, Place, Seat, Status, Terms, Told, VERSION};
+use crate::session::{self, Ask, Guests, Hello, Keeper, Name, Place, Seat, Status, Terms, Told, VERSION};
 use crate::signals::Signals;
-use crate::{exit, identity, invocation};
+use crate::{exit, identity, inner, invocation};
 
 /// How long a session may take to end everything inside.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,19 +118,14 @@ fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
     let unknown = || Error::Usage { why: "the terms hold unknown words".into(), next: String::new() };
     let flags = order.terms.flags().ok_or_else(unknown)?;
     let loaded = load(&flags)?;
-    let Some(confined) = confinement(&loaded)? else {
+    let Some(mut confined) = confinement(&loaded)? else {
         return Err(Error::Usage {
             why: "the profile says sandbox = \"none\", so there is nothing to keep".into(),
             next: "use `holdpoint run`, or another --profile".into(),
         });
     };
-    if loaded.policy.exec_guard.value {
-        return Err(Error::Unenforceable {
-            what: format!("exec_guard = true ({}) in a session", loaded.policy.exec_guard.origin),
-            why: "what a command executes is judged by the process that asked for it, and a session has many".into(),
-            next: "use `holdpoint run`, or a --profile without it".into(),
-        });
-    }
+    let guests = Arc::<Guests>::default();
+    confined.judge_inside(&loaded, inner::HOLD, Arc::clone(&guests) as Arc<dyn inner::Told>);
     let root = &loaded.workspace.root;
     let workspace = identity::of_directory(root).map_err(|error| Error::setting(root, error, ""))?;
     confined.warnings.iter().for_each(|warning| report::say(&encoded(warning)));
@@ -153,7 +149,7 @@ fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
         commands: 0,
         running: 0,
     };
-    let keeper = Keeper { sandbox, hello, status, idle_timeout: order.idle_timeout };
+    let keeper = Keeper { sandbox, guests, hello, status, idle_timeout: order.idle_timeout };
     invocation::tell(&flags, &signals, &id, HookEvent::SessionStart)?;
     let listener = place.listen(name)?;
     let log = place.log(name)?;

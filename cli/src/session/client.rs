@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::identity;
 use crate::load::Loaded;
 use crate::process::{Execution, not_executed};
+use crate::report;
 use crate::terminal;
 
 /// A place for one command in a session.
@@ -155,7 +156,7 @@ impl Running {
         self.terminal.take()
     }
 
-    /// Readable when the command has ended, or the session has.
+    /// Readable when the command has ended, the session has, or the keeper has something to say.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
@@ -171,15 +172,19 @@ impl Running {
         send(&self.stream, &Ask::Signal(signal), &[]).ok();
     }
 
-    /// How it ended, once [`fd`](Self::fd) has said that it did.
+    /// How it ended, if that is what [`fd`](Self::fd) has to say; what the keeper says otherwise is passed on to the person.
     ///
     /// # Errors
     /// [`Error::Internal`] when the session ended first: then nobody knows.
-    pub(crate) fn ended(&mut self) -> Result<ExitStatus, Error> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let why = match receive::<Told>(&self.stream) {
             Ok(Some((Told::Ended { status, reached }, _))) => {
                 (self.ended, self.reached) = (true, reached);
-                return Ok(ExitStatus::from_raw(status));
+                return Ok(Some(ExitStatus::from_raw(status)));
+            }
+            Ok(Some((Told::Said(text), _))) => {
+                report::tell(&text);
+                return Ok(None);
             }
             Ok(Some((Told::Gone { why }, _))) => why,
             Ok(Some(_)) => "its answer makes no sense".into(),
@@ -194,7 +199,7 @@ impl Running {
     /// Kill the command and what it has started, unless it has ended, and wait until the keeper says so.
     pub(crate) fn end(mut self) {
         if !self.ended && send(&self.stream, &Ask::Kill, &[]).is_ok() {
-            self.ended().ok();
+            while let Ok(None) = self.ended() {}
         }
     }
 }

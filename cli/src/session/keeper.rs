@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use holdpoint_runtime::{Child, Error as Runtime, Sandbox, Stdio};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::guests::{Guest, Guests};
 use super::place::peer;
 use super::wire::{Ask, Hello, Run, Status, Told, receive, send};
 use crate::identity;
@@ -28,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A session, while it lives.
 pub(crate) struct Keeper {
     pub(crate) sandbox: Sandbox,
+    pub(crate) guests: Arc<Guests>,
     pub(crate) hello: Hello,
     pub(crate) status: Status,
     pub(crate) idle_timeout: Duration,
@@ -180,7 +182,7 @@ impl Shared<'_> {
     }
 
     fn run(&self, stream: &UnixStream, run: &Run, fds: Vec<OwnedFd>) -> io::Result<()> {
-        let Keeper { hello, sandbox, .. } = self.keeper;
+        let Keeper { hello, sandbox, guests, .. } = self.keeper;
         if run.made_of != hello.made_of || run.workspace != hello.workspace || !self.has_workspace() {
             return send(stream, &Told::Stale, &[]);
         }
@@ -197,7 +199,10 @@ impl Shared<'_> {
         };
         let terminal = child.terminal.take();
         let passed: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
-        let told = send(stream, &Told::Started, &passed).and_then(|()| self.follow(stream, &mut child));
+        let told = send(stream, &Told::Started, &passed).and_then(|()| {
+            let guest = guests.enter(child.id())?;
+            self.follow(stream, &mut child, &guest)
+        });
         match told {
             Ok(Some(told)) => {
                 let mut reached = sandbox.limits_reached();
@@ -217,9 +222,13 @@ impl Shared<'_> {
     }
 
     /// Be there until the command has ended: its wait status, or nothing when the session ends before.
-    fn follow(&self, stream: &UnixStream, child: &mut Child) -> io::Result<Option<i32>> {
+    fn follow(&self, stream: &UnixStream, child: &mut Child, guest: &Guest) -> io::Result<Option<i32>> {
         loop {
-            let [asked, exited, ended] = ready([stream.as_fd(), child.pidfd(), self.end.as_fd()], None);
+            let fds = [stream.as_fd(), child.pidfd(), self.end.as_fd(), guest.fd()];
+            let [asked, exited, ended, said] = ready(fds, None);
+            if said {
+                hand_on(stream, guest)?;
+            }
             if exited {
                 return match child.wait() {
                     Ok(status) => Ok(Some(status.into_raw())),
@@ -242,6 +251,13 @@ impl Shared<'_> {
             }
         }
     }
+}
+
+/// Tell the one who waits what was said about its command, unless that one reads nothing: it may be suspended.
+fn hand_on(stream: &UnixStream, guest: &Guest) -> io::Result<()> {
+    let Some(text) = guest.said() else { return Ok(()) };
+    let mut room = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut room, PollTimeout::ZERO)? == 0 { Ok(()) } else { send(stream, &Told::Said(text), &[]) }
 }
 
 fn spawn(sandbox: &Sandbox, run: &Run, fds: Vec<OwnedFd>) -> Result<Child, Runtime> {

@@ -3,18 +3,22 @@
 //! - `name`: what a session is called; `place`: its socket, its log, and which sessions there are
 //! - `wire`: what is said over the socket
 //! - `keeper`: the process that holds the sandbox; `client`: the one that runs a command in it
+//! - `guests`: which of these is told what becomes of executions inside
 //!
 //! Whoever asks for a command judges it: policy, hooks and people, in the asking process, with the files as they are now,
-//! exactly as `holdpoint run` does. The keeper decides nothing. It runs what it is asked by its own user, and only when the
-//! one who asks would make the very sandbox that it holds.
+//! exactly as `holdpoint run` does. The keeper runs what it is asked by its own user, and only when the one who asks would make
+//! the very sandbox that it holds. It decides nothing but what commands execute (`exec_guard`), by the policy of its start: with
+//! another one, another sandbox would be made.
 
 mod client;
+mod guests;
 mod keeper;
 mod name;
 mod place;
 mod wire;
 
 pub(crate) use client::{Agreed, Running, Seat};
+pub(crate) use guests::Guests;
 pub(crate) use keeper::{Keeper, keep};
 pub use name::Name;
 pub(crate) use place::{Place, VERSION};

@@ -128,6 +128,8 @@ pub(crate) enum Told {
         reached: Vec<Limit>,
     },
     Status(Status),
+    /// What became of something that the command wanted to execute, for a person: encoded and in lines.
+    Said(String),
     /// The session ends, and everything in it.
     Gone {
         why: String,
