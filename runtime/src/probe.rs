@@ -17,6 +17,8 @@ use crate::{Error, Sandbox, host, landlocked, limits, sys};
 const MOUNT_API: (u32, u32) = (5, 12);
 /// `pid_max` belongs to the pid namespace since then, and can bound its processes without a control group.
 const PID_MAX: (u32, u32) = (6, 14);
+/// Whoever waits for a held call is told since then that nobody is left to make one.
+const TAKING_UP_ENDS: (u32, u32) = (6, 11);
 /// Watches below this are used up by one large workspace.
 const WATCHES: u64 = 65_536;
 
@@ -150,6 +152,11 @@ fn running() -> String {
 /// whole host with it.
 pub(crate) fn namespace_bounds_processes() -> bool {
     release(&running()).is_some_and(|found| found >= PID_MAX)
+}
+
+/// Whether taking up a held call returns when nobody is left who could make one (seccomp_unotify(2)).
+pub(crate) fn taking_up_ends() -> bool {
+    release(&running()).is_some_and(|found| found >= TAKING_UP_ENDS)
 }
 
 fn process_limit(kernel: &str) -> Feature {

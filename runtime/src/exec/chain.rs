@@ -6,7 +6,7 @@ use super::{
     loader,
 };
 use crate::{
-    notify::{Held, Target, View, path_of},
+    notify::{Glance, Held, Target, View, path_of},
     sys::call::Identity,
 };
 use std::{
@@ -38,8 +38,9 @@ impl Request {
             libc::SYS_execveat => (first as i32, second, third, fourth, fifth as i32),
             _ => (libc::AT_FDCWD, first, second, third, 0),
         };
-        let path = PathBuf::from(OsString::from_vec(target.read_string(path, PATH)?));
-        let mut argv = target.read_strings(argv)?;
+        let memory = Glance::at(target, [path, argv]);
+        let path = PathBuf::from(OsString::from_vec(memory.string(path, PATH)?));
+        let mut argv = memory.strings(argv)?;
         if argv.is_empty() {
             // The kernel puts an empty name there (Linux 5.18).
             argv.push(OsString::new());
@@ -92,16 +93,18 @@ pub(crate) fn follow(
 ) -> Result<Chain, i32> {
     let failed = |errno: nix::errno::Errno| errno as i32;
     let follow_last = request.flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-    let mut place = match request.is_descriptor() {
-        true => target.open_descriptor(request.directory),
-        false => view.find(target, request.directory, &request.path, follow_last),
+    let (mut place, mut program) = match request.is_descriptor() {
+        true => {
+            let place = target.open_descriptor(request.directory);
+            place.and_then(|place| path_of(place.as_fd()).map(|program| (place, program)))
+        }
+        false => view.find_named(target, request.directory, &request.path, follow_last),
     }
     .map_err(failed)?;
     let mut name = request.name();
     let mut argv = request.argv.clone();
     let mut stages = Vec::with_capacity(2);
     loop {
-        let program = path_of(place.as_fd()).map_err(failed)?;
         withheld.map_or(Ok(()), |withheld| withheld.check(&place, &program))?;
         let (identity, kind) = files.look(&place)?;
         stages.push(Stage { program, name: name.clone(), argv });
@@ -120,7 +123,7 @@ pub(crate) fn follow(
         argv = [interpreter.clone()].into_iter().chain(argument).chain([name.into_os_string()]).collect();
         argv.extend(this.argv.iter().skip(1).cloned());
         name = interpreter.into();
-        place = view.find(target, libc::AT_FDCWD, &name, true).map_err(failed)?;
+        (place, program) = view.find_named(target, libc::AT_FDCWD, &name, true).map_err(failed)?;
     }
 }
 
@@ -128,8 +131,7 @@ pub(crate) fn follow(
 fn loaded(view: &View, target: Target, name: &OsStr, argv: Vec<OsString>) -> Stage {
     let name = PathBuf::from(name);
     let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
-    let found =
-        is_path.then(|| view.find(target, libc::AT_FDCWD, &name, true).and_then(|place| path_of(place.as_fd())));
-    let program = found.and_then(Result::ok).unwrap_or_else(|| name.clone());
+    let found = is_path.then(|| view.find_named(target, libc::AT_FDCWD, &name, true));
+    let program = found.and_then(Result::ok).map_or_else(|| name.clone(), |(_, program)| program);
     Stage { program, name, argv }
 }

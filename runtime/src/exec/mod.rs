@@ -22,11 +22,12 @@ mod file;
 mod judge;
 mod loader;
 
-use crate::notify::Target;
+use crate::{notify::Target, sys::call::Identity};
 pub(crate) use judge::{Anything, Judge};
 use std::{
     ffi::OsString,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -86,15 +87,28 @@ impl Exec {
     }
 
     /// Whether what the process has become is what was judged.
-    fn became(&self, executed: crate::sys::call::Identity) -> io::Result<bool> {
+    fn became(&self, executed: Identity) -> io::Result<bool> {
         let stage = &self.stages[self.executed];
         Ok(file::identity(self.proc("exe").as_ref())? == executed
-            && fs::read(self.proc("cmdline"))? == joined(&stage.argv)
+            && self.shows("cmdline", &stage.argv)?
             && self.directory.get().map_or(Ok(true), |was| fs::read_link(self.proc("cwd")).map(|is| is == *was))?
-            && self
-                .environment
-                .get()
-                .map_or(Ok(true), |was| fs::read(self.proc("environ")).map(|is| is == joined(was)))?)
+            && self.environment.get().map_or(Ok(true), |was| self.shows("environ", was))?)
+    }
+
+    /// Whether a file of the process lists exactly these strings.
+    fn shows(&self, name: &str, strings: &[OsString]) -> io::Result<bool> {
+        let expected = joined(strings);
+        let mut found = vec![0; expected.len() + 1];
+        let mut file = fs::File::open(self.proc(name))?;
+        let mut length = 0;
+        // One byte more than expected, so that what is longer shows.
+        while length < found.len() {
+            match file.read(&mut found[length..])? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        Ok(found[..length] == expected)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Fail closed: when that thread ends for whatever reason, so does the sandbox, and what still waits gets `ENOSYS`.
 
+mod glance;
 mod target;
 mod view;
 
@@ -10,12 +11,13 @@ pub(crate) use crate::sys::notify::Held;
 use crate::{
     ending::Ending,
     error::{Error, Result},
-    executable, socket,
+    executable, probe, socket,
     sys::{
         self, notify,
         wire::{FAILED, LISTENING, Reply, Request, TRAP},
     },
 };
+pub(crate) use glance::Glance;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -186,15 +188,28 @@ impl Drop for EndSandbox {
 }
 
 fn supervise(listener: &Arc<Listener>, mut handlers: Vec<Box<dyn Handler>>, mut end: EndSandbox) {
-    while let Some(waiting) = wait(listener) {
-        if !waiting {
-            end.well = true;
-            return;
+    let ends = probe::taking_up_ends();
+    let mut waits_first = !ends;
+    loop {
+        if waits_first {
+            match wait(listener) {
+                Some(true) => {}
+                Some(false) => {
+                    end.well = true;
+                    return;
+                }
+                None => return,
+            }
         }
+        waits_first = !ends;
         let call = match notify::receive(listener.0.as_fd()) {
             Ok(call) => call,
-            // Killed before it was taken up.
-            Err(libc::ENOENT | libc::EINTR) => continue,
+            // Killed before it was taken up, or nobody is left.
+            Err(libc::ENOENT) => {
+                waits_first = true;
+                continue;
+            }
+            Err(libc::EINTR) => continue,
             Err(_) => return,
         };
         match handlers.iter_mut().find(|handler| handler.takes(&call)) {
@@ -204,8 +219,7 @@ fn supervise(listener: &Arc<Listener>, mut handlers: Vec<Box<dyn Handler>>, mut 
     }
 }
 
-/// Blocks until a call waits (true) or nobody is left who could make one (false). Taking up a call would not return then
-/// before Linux 6.11.
+/// Blocks until a call waits (true) or nobody is left who could make one (false).
 fn wait(listener: &Listener) -> Option<bool> {
     loop {
         let mut waits = [PollFd::new(listener.0.as_fd(), PollFlags::POLLIN)];

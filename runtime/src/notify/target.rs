@@ -21,7 +21,7 @@ const LONGEST: usize = 32 * PAGE - 1;
 const LARGEST: usize = 6 << 20;
 
 /// What a reader of foreign memory can say instead of what is there; each an errno for the caller.
-type Result<T> = std::result::Result<T, i32>;
+pub(super) type Result<T> = std::result::Result<T, i32>;
 
 /// A caller that waits.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +36,7 @@ impl Target {
 
     /// Fills `buffer` from `address` on, as far as memory is there; the number of bytes.
     pub(crate) fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize> {
-        let from = RemoteIoVec { base: usize::try_from(address).map_err(|_| libc::EFAULT)?, len: buffer.len() };
-        process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(buffer)], &[from])
-            .map_err(|errno| errno as i32)
+        self.read_pieces(&[(address, buffer.len())], buffer)
     }
 
     /// The strings that a list of pointers at `address` names, ended by a null pointer; none when `address` is null.
@@ -47,7 +45,11 @@ impl Target {
         if address == 0 {
             return Ok(Vec::new());
         }
-        let pointers = self.read_pointers(address)?;
+        self.read_each(&self.read_pointers(address)?)
+    }
+
+    /// The string at each of these addresses.
+    pub(super) fn read_each(&self, pointers: &[u64]) -> Result<Vec<OsString>> {
         let mut strings = Vec::with_capacity(pointers.len());
         let mut total = 0;
         for group in pointers.chunks(GROUP) {
@@ -67,7 +69,7 @@ impl Target {
         let mut words = [0; 64 * WORD];
         let mut at = address;
         loop {
-            let room = to_page_end(at).min(words.len()).max(WORD) / WORD * WORD;
+            let room = Self::to_page_end(at).min(words.len()).max(WORD) / WORD * WORD;
             let read = self.read(at, &mut words[..room])?;
             let (read, rest) = words[..read].as_chunks::<WORD>();
             // Half a pointer at the end of what is there is none.
@@ -87,14 +89,21 @@ impl Target {
         }
     }
 
+    /// Fills `buffer` with one piece after the other, each an address and a length, until one is not there.
+    pub(super) fn read_pieces(&self, pieces: &[(u64, usize)], buffer: &mut [u8]) -> Result<usize> {
+        let from = pieces.iter().map(|(address, length)| RemoteIoVec { base: *address as usize, len: *length });
+        let from: Vec<RemoteIoVec> = from.collect();
+        let read = process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(buffer)], &from);
+        read.map_err(|errno| errno as i32)
+    }
+
     /// Reads the beginnings of all strings at once, and the few that are longer one by one.
     fn read_group(&self, pointers: &[u64]) -> Result<Vec<Vec<u8>>> {
-        let piece = |pointer: &u64| to_page_end(*pointer).min(PIECE);
-        let from = pointers.iter().map(|pointer| RemoteIoVec { base: *pointer as usize, len: piece(pointer) });
-        let from: Vec<RemoteIoVec> = from.collect();
-        let mut buffer = vec![0; from.iter().map(|vector| vector.len).sum()];
-        let read = process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(&mut buffer)], &from);
-        let mut rest = &buffer[..read.map_err(|errno| errno as i32)?];
+        let piece = |pointer: &u64| Self::to_page_end(*pointer).min(PIECE);
+        let from: Vec<_> = pointers.iter().map(|pointer| (*pointer, piece(pointer))).collect();
+        let mut buffer = vec![0; from.iter().map(|(_, length)| length).sum()];
+        let read = self.read_pieces(&from, &mut buffer)?;
+        let mut rest = &buffer[..read];
         pointers
             .iter()
             .map(|pointer| {
@@ -115,7 +124,7 @@ impl Target {
         loop {
             let at = address.checked_add(text.len() as u64).ok_or(libc::EFAULT)?;
             // Never beyond a page: the next one need not be there.
-            let room = to_page_end(at);
+            let room = Self::to_page_end(at);
             let start = text.len();
             text.resize(start + room, 0);
             let read = self.read(at, &mut text[start..])?;
@@ -132,8 +141,8 @@ impl Target {
             }
         }
     }
-}
 
-fn to_page_end(address: u64) -> usize {
-    PAGE - address as usize % PAGE
+    pub(super) fn to_page_end(address: u64) -> usize {
+        PAGE - address as usize % PAGE
+    }
 }

@@ -14,7 +14,7 @@ use std::{
     ffi::OsString,
     fs, io,
     os::{
-        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Component, Path, PathBuf},
@@ -64,6 +64,27 @@ impl View {
         }
     }
 
+    /// As [`find`](Self::find), with the path that the place has inside.
+    pub(crate) fn find_named(
+        &self,
+        target: Target,
+        directory: i32,
+        path: &Path,
+        follow: bool,
+    ) -> Result<(OwnedFd, PathBuf)> {
+        if is_plain(path) {
+            let how =
+                OpenHow::new().flags(PLACE).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
+            // Where there is no link on the way the path is the place's own; asking for that costs more than finding it.
+            if let Ok(place) = openat2(&self.root, path, how) {
+                return Ok((place, path.to_owned()));
+            }
+        }
+        let place = self.find(target, directory, path, follow)?;
+        let path = path_of(place.as_fd())?;
+        Ok((place, path))
+    }
+
     fn duplicate(&self) -> Result<OwnedFd> {
         openat(&self.root, ".", PLACE, Mode::empty())
     }
@@ -100,6 +121,12 @@ impl View {
         }
         Ok(at)
     }
+}
+
+/// Whether a path is absolute and each of its components a name.
+fn is_plain(path: &Path) -> bool {
+    let mut names = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
+    names.next().is_some_and(<[u8]>::is_empty) && names.all(|name| !matches!(name, b"" | b"." | b".."))
 }
 
 /// What is to be walked, the next one last.
