@@ -1,5 +1,6 @@
 //! `cargo xtask attacks`: an attack corpus against `holdpoint run`, with the configuration a careful user would write.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,11 @@ disk = "1GiB"
 files = 10000
 "#;
 
+/// What stands above the core cases and controls that failed, and their number.
+pub(crate) const SUMMARY: &str = "\ncore cases and controls:\n";
+/// What begins the line of each that failed.
+pub(crate) const FAILED: &str = "FAIL ";
+
 /// Runs the corpus; false when a core case or a control failed.
 pub(crate) fn main(options: &Options) -> Result<bool> {
     requirements::ensure(requirements::ATTACKS)?;
@@ -73,6 +79,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
     };
     let adapter = adapter(place.path(), &binary)?;
     let mut sum = Tally::default();
+    let mut failed = String::new();
     for user in users {
         let name = user.clone().unwrap_or_else(|| "the caller".to_owned());
         println!("\nas {name}:");
@@ -90,16 +97,15 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         // The runner counts stretch cases too, so its own exit code says too much.
         println!("$ {}", process::shown(&command));
         command.status().context("the corpus could not be started")?;
-        sum += gate(&rows)?;
+        sum += gate(&rows, &mut failed)?;
     }
-    println!("\ncore cases and controls:");
-    println!("{sum}");
+    println!("{SUMMARY}{failed}{sum}");
     Ok(sum.failed == 0)
 }
 
 /// Counts core cases and controls in what the corpus recorded. What did not come to its end proves nothing and counts as
-/// failed: a case that could not run, and one that was stopped because it took too long, held or not.
-fn gate(rows: &Path) -> Result<Tally> {
+/// failed: a case that could not run, and one that was stopped because it took too long, held or not. `failed` takes their lines.
+fn gate(rows: &Path, failed: &mut String) -> Result<Tally> {
     let recorded: Value = serde_json::from_slice(&fs::read(rows).context("the corpus recorded nothing")?)?;
     let mut tally = Tally::default();
     for row in recorded["rows"].as_array().context("the corpus recorded no rows")? {
@@ -112,7 +118,7 @@ fn gate(rows: &Path) -> Result<Tally> {
             Some("PASS") if !unfinished => tally.passed += 1,
             Some("SKIP") if !unfinished => tally.skipped += 1,
             _ => {
-                println!("FAIL {}: {why}", row["id"].as_str().unwrap_or("?"));
+                writeln!(failed, "{FAILED}{}: {why}", row["id"].as_str().unwrap_or("?"))?;
                 tally.failed += 1;
             }
         }
@@ -156,7 +162,7 @@ mod tests {
     fn counted(rows: Value) -> (usize, usize, usize) {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), serde_json::json!({ "rows": rows }).to_string()).unwrap();
-        let Tally { passed, failed, skipped, .. } = gate(file.path()).unwrap();
+        let Tally { passed, failed, skipped, .. } = gate(file.path(), &mut String::new()).unwrap();
         (passed, failed, skipped)
     }
 

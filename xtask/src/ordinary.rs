@@ -30,6 +30,14 @@ pub(crate) struct Binary {
     pub(crate) package: PathBuf,
 }
 
+impl Binary {
+    /// The test file it was built from, or the crate: Cargo puts a hash behind either.
+    pub(crate) fn name(&self) -> &str {
+        let file = self.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        file.rsplit_once('-').map_or(file, |(name, _)| name)
+    }
+}
+
 /// The user, and a place of its own.
 pub(crate) struct Ordinary {
     user: User,

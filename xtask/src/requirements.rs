@@ -63,6 +63,8 @@ pub(crate) const ATTACKS: &[Requirement] = &[
 /// For kernels in virtual machines.
 pub(crate) const KERNELS: &[Requirement] = &[
     need(&["qemu-system-x86_64"], "qemu-system-x86"),
+    need(&["setpriv"], "util-linux"),
+    need(&["/usr/sbin/mkfs.ext4"], "e2fsprogs"),
     need(&["dpkg-deb"], "dpkg"),
     need(&["xz"], "xz-utils"),
     need(&["/usr/share/keyrings/debian-archive-keyring.gpg"], "debian-archive-keyring"),

@@ -130,8 +130,8 @@ fn release(package: &str) -> Option<&str> {
     (versioned && !special).then_some(release)
 }
 
-/// Compares releases number by number.
-fn compare(a: &str, b: &str) -> Ordering {
+/// Orders releases number by number.
+pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     let numbers = |text: &str| -> Vec<u32> {
         text.split(|next: char| !next.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
     };

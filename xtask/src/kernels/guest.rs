@@ -1,4 +1,4 @@
-//! Inside a machine: the battery, as root and as an ordinary user, each in a control group of its own.
+//! Inside a machine: all that is to be run there, as root and as an ordinary user, each in a control group of its own.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,6 +11,8 @@ use nix::unistd::User;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::scenes;
+use crate::attacks;
 use crate::ordinary::{Binary, Ordinary, USER};
 use crate::process::{self, Outcome};
 use crate::tally::Tally;
@@ -23,9 +25,6 @@ pub(crate) const START: &str = "start.sh";
 /// The longest that one part may take.
 const LIMIT: Duration = Duration::from_mins(60);
 
-/// What `holdpoint` says when a protection cannot be enforced (`cli/src/exit.rs`).
-const UNAVAILABLE: i32 = 69;
-
 /// What is run.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Battery {
@@ -33,29 +32,42 @@ pub(crate) struct Battery {
     pub(crate) holdpoint: PathBuf,
     /// The project's own tests, compiled.
     pub(crate) tests: Vec<Binary>,
-    /// An attack corpus.
-    pub(crate) corpus: Option<PathBuf>,
+    /// An attack corpus, and the classes of it.
+    pub(crate) corpus: Option<(PathBuf, String)>,
 }
 
 /// What was found on a kernel.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Findings {
-    /// What `doctor` says of Landlock.
-    pub(crate) landlock: String,
-    /// What `doctor` says of the control group.
-    pub(crate) cgroup: String,
+    /// What `doctor` tells the ordinary user, in the shape of its `--json`.
+    pub(crate) doctor: Value,
     /// Why Holdpoint refuses this kernel, when it does.
     pub(crate) refused: Option<String>,
     /// One for each part and user.
     pub(crate) parts: Vec<Part>,
 }
 
-/// What came of one part of the battery for one user.
+/// What came of one part for one user.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) name: String,
     pub(crate) user: String,
     pub(crate) tally: Tally,
+    /// The names of what failed.
+    pub(crate) failed: Vec<String>,
+}
+
+impl Part {
+    pub(super) fn new(name: &str, user: &Login<'_>) -> Self {
+        Self { name: name.to_owned(), user: user.name.to_owned(), tally: Tally::default(), failed: Vec::new() }
+    }
+
+    pub(super) fn check(&mut self, name: &str, good: bool) {
+        self.tally += Tally::one(good);
+        if !good {
+            self.failed.push(name.to_owned());
+        }
+    }
 }
 
 /// Options of `cargo xtask kernels-guest`.
@@ -71,44 +83,27 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
     open_way(&battery)?;
     let ordinary = Ordinary::new()?;
     let users = [Login::root()?, Login::ordinary(&ordinary)?];
-    let report = users[0].run(Path::new(&battery.holdpoint), &["doctor", "--json"])?;
-    let report: Value = serde_json::from_str(&report.stdout).context("doctor")?;
-    let mut findings = Findings {
-        landlock: detail(&report, "landlock"),
-        cgroup: detail(&report, "cgroup-delegation"),
-        refused: None,
-        parts: Vec::new(),
-    };
+    let mut findings = Findings { doctor: doctor(&users[1], &battery.holdpoint)?, refused: None, parts: Vec::new() };
     for user in &users {
-        let (tally, refused) = smoke(user, &battery.holdpoint)?;
+        let (part, refused) = scenes::play(user, &battery.holdpoint)?;
         findings.refused = findings.refused.or(refused);
-        findings.note("smoke", user, tally);
+        findings.parts.push(part);
     }
     if findings.refused.is_none() {
-        for user in &users {
-            let tests = tests(user, &battery.tests)?;
-            findings.note("tests", user, tests);
+        if !battery.tests.is_empty() {
+            findings.parts.extend(users.iter().map(|user| tests(user, &battery.tests)).collect::<Result<Vec<_>>>()?);
         }
-        if let Some(corpus) = &battery.corpus {
-            for user in &users {
-                let attacks = attacks(user, &battery.holdpoint, corpus)?;
-                findings.note("corpus", user, attacks);
-            }
+        if let Some((at, classes)) = &battery.corpus {
+            let run = |user| corpus(user, &battery.holdpoint, at, classes);
+            findings.parts.extend(users.iter().map(run).collect::<Result<Vec<_>>>()?);
         }
     }
     fs::write(options.results.join(RESULTS), serde_json::to_vec_pretty(&findings)?)?;
     Ok(true)
 }
 
-impl Findings {
-    fn note(&mut self, name: &str, user: &Login, tally: Tally) {
-        println!("{name} as {}: {tally}", user.name);
-        self.parts.push(Part { name: name.to_owned(), user: user.name.to_owned(), tally });
-    }
-}
-
 /// Whoever runs a part, with a control group that is delegated to him.
-struct Login<'a> {
+pub(super) struct Login<'a> {
     name: &'static str,
     ordinary: Option<&'a Ordinary>,
     group: PathBuf,
@@ -125,7 +120,7 @@ impl<'a> Login<'a> {
     }
 
     /// A command line that enters the group, then becomes the user.
-    fn command(&self, program: &Path) -> Command {
+    pub(super) fn command(&self, program: &Path) -> Command {
         let inner = match self.ordinary {
             Some(ordinary) => ordinary.command(program),
             None => Command::new(program),
@@ -142,33 +137,39 @@ impl<'a> Login<'a> {
         command
     }
 
-    fn run(&self, program: &Path, arguments: &[&str]) -> Result<Outcome> {
-        let outcome = process::record(self.command(program).args(arguments).current_dir("/"), LIMIT)?;
-        println!("$ [{}] {} {}", self.name, program.display(), arguments.join(" "));
-        println!("{}", outcome.text());
+    /// Runs a command and writes into the log what it printed.
+    pub(super) fn record(&self, command: &mut Command, name: &str) -> Result<Outcome> {
+        let begun = Instant::now();
+        let outcome = process::record(command, LIMIT)?;
+        println!("$ [{}] {name} ({:.0?}, exit {})\n{}", self.name, begun.elapsed(), outcome.code, outcome.text());
         Ok(outcome)
     }
 }
 
-/// Makes a control group that belongs to a user, with every controller there is.
+/// Makes a control group that belongs to a user, with every controller there is, and in it one for his commands, as systemd
+/// does: a group that holds processes can hand out no controllers.
 fn group(name: &str, owner: u32) -> Result<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
-    let controllers = fs::read_to_string(top.join("cgroup.controllers"))?;
-    for controller in controllers.split_whitespace() {
-        fs::write(top.join("cgroup.subtree_control"), format!("+{controller}"))?;
+    let delegated = top.join(name);
+    let commands = delegated.join("commands");
+    fs::create_dir_all(&commands)?;
+    for group in [top, &delegated] {
+        for controller in fs::read_to_string(group.join("cgroup.controllers"))?.split_whitespace() {
+            fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"))?;
+        }
     }
-    let group = top.join(name);
-    fs::create_dir(&group)?;
-    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-        chown(group.join(file), Some(owner), Some(owner))?;
+    for group in [&delegated, &commands] {
+        for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+            chown(group.join(file), Some(owner), Some(owner))?;
+        }
     }
-    Ok(group)
+    Ok(commands)
 }
 
 /// Lets every user come to the repository and the corpus, wherever the host keeps them: this view of the host is ours alone.
 fn open_way(battery: &Battery) -> Result<()> {
     let places = battery.tests.iter().map(|test| test.file.as_path()).chain([battery.holdpoint.as_path()]);
-    for place in places.chain(battery.corpus.as_deref()) {
+    for place in places.chain(battery.corpus.as_ref().map(|(corpus, _)| corpus.as_path())) {
         for above in place.ancestors().skip(1).filter(|above| above.parent().is_some()) {
             let mode = above.metadata()?.permissions().mode();
             if mode & 0o055 != 0o055 {
@@ -179,51 +180,48 @@ fn open_way(battery: &Battery) -> Result<()> {
     Ok(())
 }
 
-fn detail(report: &Value, name: &str) -> String {
-    let findings = report["findings"].as_array().into_iter().flatten();
-    let detail = findings.filter(|finding| finding["name"] == name).find_map(|finding| finding["detail"].as_str());
-    detail.unwrap_or("not reported").to_owned()
-}
-
-/// One command in a workspace of its own: it can write there and nowhere else. A refusal is right when nothing ran.
-fn smoke(user: &Login<'_>, holdpoint: &Path) -> Result<(Tally, Option<String>)> {
+/// `doctor`, in a workspace.
+fn doctor(user: &Login<'_>, holdpoint: &Path) -> Result<Value> {
     let place = tempfile::tempdir_in("/var/tmp")?;
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777))?;
-    let workspace = place.path().to_string_lossy();
-    let script = "echo ran >inside; echo ran >/var/tmp/outside; echo ran >/etc/outside; cat inside";
-    let run = ["run", "--approval", "full-auto", "--workspace", &workspace, "--", "/bin/sh", "-c", script];
-    let outcome = user.run(holdpoint, &run)?;
-    let wrote = place.path().join("inside").exists();
-    let escaped = ["/var/tmp/outside", "/etc/outside"].iter().any(|file| Path::new(file).exists());
-    let refused = (outcome.code == UNAVAILABLE).then(|| outcome.stderr.trim().to_owned());
-    let good = !escaped && if refused.is_some() { !wrote } else { outcome.code == 0 && wrote };
-    Ok((Tally::one(good), refused))
+    let mut doctor = user.command(holdpoint);
+    let outcome = user.record(doctor.args(["doctor", "--json"]).current_dir(&place), "doctor")?;
+    serde_json::from_str(&outcome.stdout).context("doctor")
 }
 
 /// The project's own tests.
-fn tests(user: &Login<'_>, binaries: &[Binary]) -> Result<Tally> {
-    let mut sum = Tally::default();
+fn tests(user: &Login<'_>, binaries: &[Binary]) -> Result<Part> {
+    let mut part = Part::new("tests", user);
     for binary in binaries {
         let mut tests = user.command(&binary.file);
         tests.current_dir(&binary.package).env("CARGO_MANIFEST_DIR", &binary.package);
-        let begun = Instant::now();
-        let outcome = process::record(&mut tests, LIMIT)?;
-        println!("$ [{}] {} ({:.0?})\n{}", user.name, binary.file.display(), begun.elapsed(), outcome.text());
-        sum += Tally::of(&outcome.text()).ended(outcome.code);
+        let outcome = user.record(&mut tests, binary.name())?;
+        part.tally += Tally::of(&outcome.text()).ended(outcome.code);
+        let failed = outcome.stdout.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+        let failed: Vec<_> = failed.map(|test| format!("{}::{test}", binary.name())).collect();
+        if outcome.code != 0 && failed.is_empty() {
+            part.failed.push(format!("{} did not come to its end", binary.name()));
+        }
+        part.failed.extend(failed);
     }
-    Ok(sum)
+    Ok(part)
 }
 
 /// The attack corpus, with the adapter of `cargo xtask attacks`. Its runner starts as root and becomes the user itself.
-fn attacks(user: &Login<'_>, holdpoint: &Path, corpus: &Path) -> Result<Tally> {
+fn corpus(user: &Login<'_>, holdpoint: &Path, at: &Path, classes: &str) -> Result<Part> {
+    let mut part = Part::new("corpus", user);
     let runner = Login { name: user.name, ordinary: None, group: user.group.clone() };
-    let (xtask, corpus) = (std::env::current_exe()?, corpus.to_string_lossy());
-    let binary = holdpoint.to_string_lossy();
-    let mut arguments = vec!["attacks", "--corpus", &corpus, "--binary", &binary];
+    let mut command = runner.command(&std::env::current_exe()?);
+    command.args(["attacks", "--class", classes, "--corpus"]).arg(at).arg("--binary").arg(holdpoint);
     if user.ordinary.is_some() {
-        arguments.extend(["--user", USER]);
+        command.args(["--user", USER]);
     }
-    let outcome = runner.run(&xtask, &arguments)?;
-    let counts = outcome.stdout.rsplit("core cases and controls:").next().unwrap_or_default();
-    Ok(Tally::of(counts).ended(outcome.code))
+    // Only these are counted; and processors that are emulated need more time for the same attack.
+    command.args(["--", "--tier", "core", "--timeout", "120"]);
+    let outcome = runner.record(command.current_dir("/"), "corpus")?;
+    let (_, summary) = outcome.stdout.split_once(attacks::SUMMARY).unwrap_or_default();
+    part.tally = Tally::of(summary).ended(outcome.code);
+    let failed = summary.lines().filter_map(|line| line.strip_prefix(attacks::FAILED)?.split(':').next());
+    part.failed.extend(failed.map(str::to_owned));
+    Ok(part)
 }

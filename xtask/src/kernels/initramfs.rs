@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 use super::archive::Kernel;
 
 /// What is needed on the way, and by tests inside; modules that a kernel has built in are not found and not needed.
-const MODULES: [&str; 5] = ["virtio_pci", "virtio_rng", "9pnet_virtio", "9p", "overlay"];
+const MODULES: [&str; 8] =
+    ["virtio_pci", "virtio_rng", "virtio_blk", "crc32c_generic", "ext4", "9pnet_virtio", "9p", "overlay"];
 
 /// Makes the initramfs of a kernel: the archive format is in the kernel's driver-api/early-userspace/buffer-format.rst.
 pub(crate) fn write(kernel: &Kernel, busybox: &Path, to: &Path) -> Result<()> {

@@ -5,9 +5,10 @@ mod guest;
 mod initramfs;
 mod machine;
 mod report;
+mod scenes;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -17,7 +18,6 @@ use archive::Archive;
 use guest::Battery;
 pub(crate) use guest::{Options as GuestOptions, main as guest};
 use machine::Machine;
-use report::Report;
 
 /// The release series that are looked at unless others are named: before Landlock, Debian's stable releases and what follows.
 const SERIES: [&str; 4] = ["5.10", "6.1", "6.12", "newest"];
@@ -31,13 +31,16 @@ pub(crate) struct Options {
     /// An attack corpus to run on each kernel too, as root and as an ordinary user.
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
+    /// The classes of the corpus to run.
+    #[arg(long, default_value = "control,fs-read,fs-write,net,proc,priv,ipc,resource", value_name = "LIST")]
+    class: String,
     /// Of the project's own tests only these, by the name of their file; worth it where machines are emulated.
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
-    /// Only what takes seconds: `doctor` and one run.
+    /// Only what takes seconds: `doctor`, and one command in each mode.
     #[arg(long, conflicts_with_all = ["corpus", "write"])]
     smoke: bool,
-    /// Write docs/kernels.md.
+    /// Write what was found on these kernels, and last on others, into docs/kernels.md.
     #[arg(long)]
     write: bool,
 }
@@ -56,37 +59,35 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
     fs::create_dir_all(&place)?;
     let archive = Archive::open(&place)?;
     let busybox = archive.busybox()?;
-    let mut machine = Machine::here();
+    let machine = Machine::here();
     println!("{}", machine.how());
-    let mut report = Report::default();
+    let results = place.join(if options.smoke { "smoke" } else { "results" });
+    let mut good = true;
     for wanted in &options.kernel {
         let Some(kernel) = archive.kernel(wanted)? else {
             println!("{wanted}: no such kernel in the archive, skipped");
             continue;
         };
         println!("{}: booting", kernel.release);
-        let row = machine.run(&place, &kernel, &busybox, &battery).with_context(|| kernel.release.clone())?;
+        let results = results.join(wanted);
+        let row = machine.run(&results, &kernel, &busybox, &battery).with_context(|| kernel.release.clone())?;
         println!("{row}");
-        report.push(row);
+        good &= row.good();
+        if !options.smoke {
+            row.keep(&results)?;
+        }
     }
-    println!("\n{}", report.table());
     if options.write {
-        report.write(&tree::root().join("docs/kernels.md"))?;
+        report::write(&report::kept(&results)?, &tree::root().join("docs/kernels.md"))?;
     }
-    Ok(report.good())
+    Ok(good)
 }
 
 /// What is to be run inside, built here: the machines share this host's files.
 fn battery(options: &Options) -> Result<Battery> {
     let holdpoint = tree::holdpoint(Build::Static)?;
     let mut tests = if options.smoke { Vec::new() } else { ordinary::build(&tree::root())? };
-    tests.retain(|test| options.test.is_empty() || options.test.iter().any(|name| is(&test.file, name)));
+    tests.retain(|test| options.test.is_empty() || options.test.iter().any(|name| test.name() == name));
     let corpus = options.corpus.as_ref().map(|corpus| corpus.canonicalize()).transpose().context("the corpus")?;
-    Ok(Battery { holdpoint, tests, corpus })
-}
-
-/// Whether Cargo built this file from the test of that name.
-fn is(file: &Path, name: &str) -> bool {
-    let file = file.file_name().unwrap_or_default().to_string_lossy();
-    file.rsplit_once('-').is_some_and(|(stem, _)| stem == name)
+    Ok(Battery { holdpoint, tests, corpus: corpus.map(|corpus| (corpus, options.class.clone())) })
 }
