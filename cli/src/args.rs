@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use holdpoint_policy::config::Time;
+use holdpoint_policy::config::{Size, Time};
 use holdpoint_policy::{ApprovalMode, SandboxMode};
 use holdpoint_runtime::Protection;
 
 use crate::exit;
 
 mod session;
-pub use session::{Session, SessionCommand, SessionKeep, SessionRun, SessionStart, SessionStop};
+pub use session::{Rights, Session, SessionCommand, SessionKeep, SessionRun, SessionStart, SessionStop};
 
 /// Run an agent, or any script, so that it cannot do what nobody released.
 #[derive(Debug, Parser)]
@@ -309,6 +309,10 @@ fn protection(word: &str) -> Result<Protection, String> {
 
 fn time(text: &str) -> Result<Duration, String> {
     Time::parse(text).map(|time| time.0)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    Size::parse(text).map(|size| size.0)
 }
 
 const RUN_HELP: &str = "\

@@ -172,7 +172,7 @@ impl<'a> Invocation<'a> {
             }
             // A person takes longer than a sandbox.
             drop(self.opening.take());
-            let plan = self.plan(argv, &env, confined.as_ref(), &judgement)?;
+            let plan = self.plan(argv, &env, confined.as_ref(), &judgement, seat)?;
             let (approver, granted) = self.ask(plan, ttl, asked)?;
             self.loaded = load(self.flags)?;
             confined = self.confined(ttl)?;
@@ -180,7 +180,7 @@ impl<'a> Invocation<'a> {
             // The sandbox is started before the last look, so that nothing lies between that and the command.
             let prepared = self.prepare(confined.as_ref(), seat)?;
             judgement = self.look_again(&action, judgement);
-            let now = self.plan(argv, &env, confined.as_ref(), &judgement)?;
+            let now = self.plan(argv, &env, confined.as_ref(), &judgement, seat)?;
             if now.digest() == granted.plan.digest() {
                 program = now.executable.map_or(program, |file| file.path.to_os_string());
                 break (prepared, Cleared::Granted(Box::new((approver, granted))));
@@ -310,13 +310,16 @@ impl<'a> Invocation<'a> {
         env: &[(OsString, OsString)],
         confined: Option<&Confinement>,
         judgement: &Judgement,
+        seat: Option<&Seat>,
     ) -> Result<HoldPlan, Error> {
         let cwd = &self.loaded.workspace.cwd;
         let Some(executable) = program::find(&argv[0], cwd, env, confined) else {
             let next = "inside are the system, the workspace, known toolchains, and what `readable_paths` adds";
             return Err(Error::NotFound { program: argv[0].to_string_lossy().into_owned(), next: next.into() });
         };
-        held::of_run(&self.loaded, argv, &executable, env, judgement)
+        let mut plan = held::of_run(&self.loaded, argv, &executable, env, judgement)?;
+        plan.sandbox.extend(seat.map(|seat| seat.rights().lines()).unwrap_or_default());
+        Ok(plan)
     }
 
     fn environment(&self) -> Vec<(OsString, OsString)> {

@@ -344,6 +344,64 @@ fn a_session_that_judges_is_of_no_use_under_another_policy() {
 }
 
 #[test]
+fn a_command_can_do_less_than_its_session_and_never_more() {
+    let config = "[profile.small]\napproval_policy = \"full-auto\"\n[profile.small.limits]\nopen_files = 64\n";
+    let machine = Machine::outside_tmp();
+    machine.configure(config);
+    for directory in ["a", "b"] {
+        machine.file(&format!("{directory}/file"), "text\n");
+    }
+    let session = Session::start(machine, &["--profile", "small"]);
+    let narrow = |flags: &[&str], script: &str| {
+        session.0.holdpoint(&[&["session", "run"], flags, &["--", "sh", "-c", script]].concat())
+    };
+    let everywhere = "echo x > a/new && echo x > b/new && echo x > /tmp/new; cat a/file b/file; ls -A /tmp; ulimit -n";
+    let done = session.shell(everywhere);
+    assert_eq!(done.out, "text\ntext\nnew\n64\n", "without a flag it may do all this: {}", done.err);
+
+    let done = narrow(&["--may-write", "a"], "echo x > a/more; echo x > b/more; echo x > /tmp/more; ls b; ls /tmp");
+    assert_eq!(done.out, "file\nnew\nnew\n", "{}", done.err);
+    assert_eq!(done.err.matches("Permission denied").count(), 2, "{}", done.err);
+    let done = narrow(&["--may-read", "a", "--may-read", "b/new"], "cat a/file b/new b/file");
+    assert_eq!((done.out.as_str(), done.code), ("text\nx\n", 1), "{}", done.err);
+    let done = narrow(&["--private-tmp"], "ls -A /tmp; echo x > /tmp/mine; cat a/file");
+    assert_eq!(done.out, "text\n", "{}", done.err);
+    assert_eq!(session.shell("ls -A /tmp").out, "new\n");
+    let bounds = ["--open-files", "10000", "--file-size", "1KiB", "--cpu-time", "1h"];
+    let done = narrow(&bounds, "ulimit -n; ulimit -t; head -c 2048 /dev/zero > big; stat -c %s big");
+    assert!(done.out.starts_with("64\n3600\n") && done.out.ends_with("1024\n"), "{}{}", done.out, done.err);
+
+    // What cannot be given is said, and nothing runs.
+    std::os::unix::fs::symlink("a", session.0.workspace().join("link")).unwrap();
+    for (flags, why) in [(["--may-write", "none"], "exists inside"), (["--may-read", "link"], "symbolic link")] {
+        let done = narrow(&flags, "touch ran");
+        assert_eq!((done.code, exists(session.0.workspace().join("ran"))), (64, false), "{}", done.err);
+        assert!(done.err.contains(why) && done.err.contains("leave it out"), "{}", done.err);
+    }
+    let below = Session::free();
+    let done = below.0.holdpoint(&["session", "run", "--private-tmp", "--", "touch", "ran"]);
+    assert!(done.code == 64 && done.err.contains("below /tmp"), "{}", done.err);
+}
+
+#[test]
+fn a_person_is_shown_what_a_command_may_do_less() {
+    let session = Session::start(Machine::new(), &[]);
+    let _server = session.0.serve();
+    let client = session.0.client();
+    session.0.file("a/file", "");
+    let command = ["session", "run", "--may-write", "a", "--cpu-time", "5s", "--", "touch", "a/new", "ran"];
+    let run = Background(session.0.command(command).spawn().unwrap());
+    let hold = session.0.held(&client);
+    let line = format!("of all this may write nothing but {}/a", session.0.workspace().display());
+    assert!(hold.plan.sandbox.contains(&line), "{:?}", hold.plan.sandbox);
+    assert!(hold.plan.sandbox.contains(&"gets at most 5s of processor time for each of its processes".to_owned()));
+    client.decide(&hold.id, hold.digest, Decision::Approve, "a test").unwrap();
+    let done = run.finish();
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert_eq!((exists(session.0.workspace().join("a/new")), exists(session.0.workspace().join("ran"))), (true, false));
+}
+
+#[test]
 fn several_run_side_by_side() {
     let session = Session::free();
     std::thread::scope(|scope| {

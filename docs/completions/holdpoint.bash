@@ -1050,13 +1050,33 @@ _holdpoint() {
             return 0
             ;;
         holdpoint__subcmd__session__subcmd__run)
-            opts="-h -V --hold-timeout --json --help --version"
+            opts="-h -V --hold-timeout --private-tmp --may-read --may-write --cpu-time --open-files --file-size --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --hold-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --may-read)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --may-write)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cpu-time)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --open-files)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file-size)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,11 +1,12 @@
 //! The command line of `holdpoint session`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{Answer, PolicyFlags, Wait, time};
+use super::{Answer, PolicyFlags, Wait, size, time};
 use crate::session::Name;
 
 /// `holdpoint session`.
@@ -73,12 +74,39 @@ pub struct SessionRun {
     /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
+    /// What it may do less than the session.
+    #[command(flatten)]
+    pub rights: Rights,
     /// The form of the answer.
     #[command(flatten)]
     pub answer: Answer,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub argv: Vec<OsString>,
+}
+
+/// What one command may do less than its session.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Less than the session may")]
+pub struct Rights {
+    /// Give it a /tmp of its own, empty and gone when it ends
+    #[arg(long)]
+    pub private_tmp: bool,
+    /// Let it read this and the system, and nothing else; may be given more than once
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub may_read: Vec<PathBuf>,
+    /// Let it write this and nothing else; may be given more than once
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub may_write: Vec<PathBuf>,
+    /// The processor time of each of its processes, such as 30s
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub cpu_time: Option<Duration>,
+    /// The open files of each of its processes
+    #[arg(long, value_name = "N")]
+    pub open_files: Option<u64>,
+    /// The size of each file it writes, such as 100MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub file_size: Option<u64>,
 }
 
 /// `holdpoint session stop`.
@@ -123,6 +151,9 @@ As `holdpoint run`, in a sandbox that lives already: the same rules, hooks and h
 When what the sandbox itself may do has changed since it was started, nothing runs (69): stop the session and start it again.
 When this process ends, its command ends, and nothing else in the session.
 
+Paths are those inside, exist, and have no symbolic link on the way.
+
 Examples:
   holdpoint session run -- cargo test
-  holdpoint session run api -- sh -c 'echo $PWD'";
+  holdpoint session run api -- sh -c 'echo $PWD'
+  holdpoint session run --private-tmp --may-write target --cpu-time 5m -- cargo build --offline";

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::load::load;
 use crate::places::{Places, Workspace};
 use crate::report::{self, encoded};
-use crate::session::{self, Ask, Guests, Hello, Keeper, Name, Place, Seat, Status, Terms, Told, VERSION};
+use crate::session::{self, Ask, Guests, Hello, Keeper, Name, Place, Rights, Seat, Status, Terms, Told, VERSION};
 use crate::signals::Signals;
 use crate::{exit, identity, inner, invocation};
 
@@ -188,7 +188,8 @@ fn run(args: &SessionRun) -> Result<u8, Error> {
         what: format!("use session {name}"),
         why: "its terms hold unknown words".into(),
     })?;
-    let seat = Seat::new(name, stream, hello);
+    let rights = Rights::new(&args.rights).map_err(|error| Error::io("find the current directory", error))?;
+    let seat = Seat::new(name, stream, hello, rights);
     invocation::run_in(&seat, &flags, &args.argv, args.wait.hold_timeout)
 }
 

@@ -11,6 +11,7 @@ use holdpoint_approval_web::plan::{Digest, FileId};
 use holdpoint_runtime::Limit;
 
 use super::name::Name;
+use super::rights::Rights;
 use super::wire::{Ask, Hello, Run, Terminal, Told, receive, send};
 use crate::confine::Confinement;
 use crate::error::Error;
@@ -26,12 +27,18 @@ pub(crate) struct Seat {
     name: Name,
     stream: UnixStream,
     hello: Hello,
+    rights: Rights,
 }
 
 impl Seat {
     /// The other end of `stream` is the keeper of `name` and has said `hello`.
-    pub(crate) fn new(name: Name, stream: UnixStream, hello: Hello) -> Self {
-        Self { name, stream, hello }
+    pub(crate) fn new(name: Name, stream: UnixStream, hello: Hello, rights: Rights) -> Self {
+        Self { name, stream, hello, rights }
+    }
+
+    /// What the command may do less than others of the session.
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// The session as hooks know it.
@@ -92,6 +99,7 @@ impl Agreed<'_> {
             env: execution.env.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect(),
             cwd: execution.cwd.into(),
             // `2> errors.log` at the prompt still means that file.
+            rights: self.seat.rights.clone(),
             terminal: own.map(|(rows, columns)| Terminal { rows, columns, error: io::stderr().is_terminal() }),
         };
         let streams = standard_streams().map_err(|error| Error::io("pass the standard streams", error))?;
@@ -115,6 +123,15 @@ impl Agreed<'_> {
             }
             Some((Told::NotStarted { why, .. }, _)) => {
                 Err(Error::NotExecutable { program: execution.argv[0].to_string_lossy().into_owned(), why })
+            }
+            Some((Told::NotGiven { why, unsupported: false }, _)) => {
+                let next = "change what this command may do less than its session, or leave it out".into();
+                Err(Error::Usage { why, next })
+            }
+            Some((Told::NotGiven { why, unsupported: true }, _)) => {
+                let what = "what this command may do less than its session".into();
+                let next = "leave it out, or use `holdpoint run` with a profile that may do less".into();
+                Err(Error::Unenforceable { what, why, next })
             }
             Some((Told::Gone { why }, _)) => Err(self.seat.gone(&why)),
             Some(_) => Err(self.seat.gone("its answer makes no sense")),

@@ -189,13 +189,7 @@ impl Shared<'_> {
         let before = sandbox.limits_reached();
         let mut child = match spawn(sandbox, run, fds) {
             Ok(child) => child,
-            Err(error) => {
-                let execute = match &error {
-                    Runtime::Spawn { stage: "execute", source, .. } => source.raw_os_error(),
-                    _ => None,
-                };
-                return send(stream, &Told::NotStarted { execute, why: chain(&error) }, &[]);
-            }
+            Err(error) => return send(stream, &not_started(&error), &[]),
         };
         let terminal = child.terminal.take();
         let passed: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
@@ -253,6 +247,16 @@ impl Shared<'_> {
     }
 }
 
+fn not_started(error: &Runtime) -> Told {
+    let why = chain(error);
+    match error {
+        Runtime::Plan { .. } => Told::NotGiven { why, unsupported: false },
+        Runtime::Unsupported { .. } => Told::NotGiven { why, unsupported: true },
+        Runtime::Spawn { stage: "execute", source, .. } => Told::NotStarted { execute: source.raw_os_error(), why },
+        _ => Told::NotStarted { execute: None, why },
+    }
+}
+
 /// Tell the one who waits what was said about its command, unless that one reads nothing: it may be suspended.
 fn hand_on(stream: &UnixStream, guest: &Guest) -> io::Result<()> {
     let Some(text) = guest.said() else { return Ok(()) };
@@ -281,6 +285,7 @@ fn spawn(sandbox: &Sandbox, run: &Run, fds: Vec<OwnedFd>) -> Result<Child, Runti
     if let Some(terminal) = &run.terminal {
         command.terminal(terminal.rows, terminal.columns);
     }
+    run.rights.give(&mut command);
     command.spawn()
 }
 

@@ -3,6 +3,7 @@
 //! - `name`: what a session is called; `place`: its socket, its log, and which sessions there are
 //! - `wire`: what is said over the socket
 //! - `keeper`: the process that holds the sandbox; `client`: the one that runs a command in it
+//! - `rights`: what one command may do less than the others
 //! - `guests`: which of these is told what becomes of executions inside
 //!
 //! Whoever asks for a command judges it: policy, hooks and people, in the asking process, with the files as they are now,
@@ -15,6 +16,7 @@ mod guests;
 mod keeper;
 mod name;
 mod place;
+mod rights;
 mod wire;
 
 pub(crate) use client::{Agreed, Running, Seat};
@@ -22,4 +24,5 @@ pub(crate) use guests::Guests;
 pub(crate) use keeper::{Keeper, keep};
 pub use name::Name;
 pub(crate) use place::{Place, VERSION};
+pub(crate) use rights::Rights;
 pub(crate) use wire::{Ask, Hello, Status, Terms, Told, receive, send};

@@ -13,6 +13,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::rights::Rights;
 use crate::args::{Answer, PolicyFlags};
 
 /// The largest frame. The kernel bounds arguments and environment together to a tenth of it.
@@ -99,6 +100,7 @@ pub(crate) struct Run {
     pub(crate) env: Vec<(Bytes, Bytes)>,
     pub(crate) cwd: Bytes,
     pub(crate) terminal: Option<Terminal>,
+    pub(crate) rights: Rights,
 }
 
 /// The command gets a terminal of its own.
@@ -121,6 +123,11 @@ pub(crate) enum Told {
     NotStarted {
         execute: Option<i32>,
         why: String,
+    },
+    /// The rights that were asked for cannot be given: because of what they are, or (`unsupported`) because of this machine.
+    NotGiven {
+        why: String,
+        unsupported: bool,
     },
     /// The command ended with this wait status; which limits were reached meanwhile, by it or another one.
     Ended {

@@ -38,7 +38,15 @@ pub struct Done {
 
 impl Machine {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_place(tempfile::tempdir().unwrap())
+    }
+
+    /// A machine of which nothing lies below `/tmp`.
+    pub fn outside_tmp() -> Self {
+        Self::in_place(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn in_place(dir: tempfile::TempDir) -> Self {
         let machine = Self { dir };
         for path in [machine.home(), machine.workspace()] {
             fs::create_dir(path).unwrap();
