@@ -1050,7 +1050,7 @@ _holdpoint() {
             return 0
             ;;
         holdpoint__subcmd__session__subcmd__run)
-            opts="-h -V --hold-timeout --private-tmp --may-read --may-write --cpu-time --open-files --file-size --json --help --version"
+            opts="-h -V --hold-timeout --json --private-tmp --may-read --may-write --cpu-time --open-files --file-size --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

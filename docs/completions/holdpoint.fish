@@ -86,8 +86,8 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l cpu-time -d 'The processor time of each of its processes, such as 30s' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l open-files -d 'The open files of each of its processes' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l file-size -d 'The size of each file it writes, such as 100MiB' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l private-tmp -d 'Give it a /tmp of its own, empty and gone when it ends'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l json -d 'Print one machine-readable result on standard output'
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l private-tmp -d 'Give it a /tmp of its own, empty and gone when it ends'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -s V -l version -d 'Print version'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from list" -l json -d 'Print one machine-readable result on standard output'

@@ -74,15 +74,16 @@ pub struct SessionRun {
     /// How long to wait.
     #[command(flatten)]
     pub wait: Wait,
-    /// What it may do less than the session.
-    #[command(flatten)]
-    pub rights: Rights,
     /// The form of the answer.
     #[command(flatten)]
     pub answer: Answer,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub argv: Vec<OsString>,
+    // Last, for its heading stands over all that follows.
+    /// What it may do less than the session.
+    #[command(flatten)]
+    pub rights: Rights,
 }
 
 /// What one command may do less than its session.
