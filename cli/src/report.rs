@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::exit;
+use crate::{exit, terminal};
 
 /// Where lines of Holdpoint's own go, encoded and with their ends.
 pub(crate) type Audience = Arc<dyn Fn(&str) + Send + Sync>;
@@ -34,7 +34,12 @@ pub(crate) fn line(line: &str) -> String {
 
 /// Write to standard error what is encoded and in lines already.
 pub(crate) fn tell(text: &str) {
-    drop(io::stderr().lock().write_all(text.as_bytes()));
+    let mut stderr = io::stderr().lock();
+    if terminal::is_raw() && stderr.is_terminal() {
+        drop(stderr.write_all(text.replace('\n', "\r\n").as_bytes()));
+    } else {
+        drop(stderr.write_all(text.as_bytes()));
+    }
 }
 
 /// Tell the person about an error, on at most one screen.

@@ -65,6 +65,11 @@ impl Drop for Raw {
     }
 }
 
+/// Whether a line on it has to go back to its beginning by itself.
+pub(crate) fn is_raw() -> bool {
+    BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+}
+
 fn remember(settings: Option<Termios>) {
     *BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
 }

@@ -93,6 +93,17 @@ fn ended(child: &mut Child) -> i32 {
     status.code().unwrap_or(-1)
 }
 
+#[test]
+fn what_is_said_while_a_command_has_the_terminal_begins_where_lines_begin() {
+    let machine = Machine::with("exec_guard = true\n[[rules]]\nprefix = [\"git\"]\nverdict = \"deny\"\n");
+    machine.file("hidden.sh", "git status");
+    let mut terminal = Terminal::new();
+    let mut child = terminal.start(&machine, &["run", "--profile", "free", "--", "sh", "hidden.sh"], [true; 3]);
+    terminal.wait_for("Permission denied");
+    assert_ne!(ended(&mut child), 0);
+    assert!(terminal.saw("refused inside: ") && terminal.saw("git status\r\nholdpoint:   "), "{:?}", terminal.shown);
+}
+
 const RUN: [&str; 6] = ["run", "--profile", "free", "--", "sh", "-c"];
 
 fn script(text: &str) -> Vec<&str> {
