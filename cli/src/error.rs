@@ -1,6 +1,6 @@
 //! Why nothing was run, grouped by what the person at the keyboard can do about it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use holdpoint_policy::{ConfigError, Reason};
 
@@ -20,10 +20,10 @@ pub enum Error {
     #[error("the configuration is wrong")]
     Config(#[source] Box<ConfigError>),
     /// A configuration file or directory cannot be used at all.
-    #[error("cannot use {path}: {why}", path = path.display())]
+    #[error("cannot use {what}: {why}")]
     Setting {
         /// The file or directory.
-        path: PathBuf,
+        what: String,
         /// What is wrong with it.
         why: String,
         /// What to do.
@@ -117,12 +117,12 @@ pub enum Error {
 impl Error {
     /// [`Error::Io`] while doing `what`.
     pub fn io(what: impl Into<String>, source: impl std::fmt::Display) -> Self {
-        Self::Io { what: what.into(), why: source.to_string() }
+        Self::Io { what: what.into(), why: plain(&source) }
     }
 
     /// [`Error::Setting`] about `path`.
     pub fn setting(path: &Path, why: impl std::fmt::Display, next: impl Into<String>) -> Self {
-        Self::Setting { path: path.to_owned(), why: why.to_string(), next: next.into() }
+        Self::Setting { what: path.display().to_string(), why: plain(&why), next: next.into() }
     }
 
     /// What to do next, when there is something to say.
@@ -158,6 +158,15 @@ impl Error {
             Self::Interrupted { .. } => "interrupted",
             Self::Internal { .. } => "internal",
         }
+    }
+}
+
+/// What went wrong in words: the standard library adds the kernel's number of it, which says nothing more to a person.
+pub(crate) fn plain(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) if text.ends_with(')') => text[..at].to_owned(),
+        _ => text,
     }
 }
 

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::confine::Confinement;
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::session::{Agreed, Running};
 use crate::terminal;
 
@@ -228,7 +228,10 @@ pub(crate) fn not_started(error: runtime::Error) -> Error {
             let next = format!("{fix}{}", without.unwrap_or_default());
             Error::Unenforceable { why: why.to_owned(), what, next }
         }
-        runtime::Error::Plan { what, path, why } => Error::setting(&path, format!("as {what}: {why}"), ""),
+        runtime::Error::Plan { what, path, why } => {
+            let (why, next) = why.split_once("; ").unwrap_or((&why, ""));
+            Error::Setting { what: format!("{what} {}", path.display()), why: why.to_owned(), next: next.to_owned() }
+        }
         other => Error::Unenforceable { what: "the sandbox".into(), why: chain(&other), next: doctor.into() },
     }
 }
@@ -251,7 +254,7 @@ pub(crate) fn not_executed(execution: &Execution<'_>, source: &io::Error) -> Err
             let next = "inside are the system, the workspace, known toolchains, and what `readable_paths` adds";
             Error::NotFound { program, next: next.into() }
         }
-        _ => Error::NotExecutable { program, why: source.to_string() },
+        _ => Error::NotExecutable { program, why: plain(&source) },
     }
 }
 
@@ -268,5 +271,5 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    text
+    plain(&text)
 }

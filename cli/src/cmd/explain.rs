@@ -68,13 +68,18 @@ impl Denied {
             confinement.map(|confinement| confinement.builder.plan().map_err(not_started)).transpose()
         });
         match plan {
-            Ok(Some(plan)) => Denied {
-                masked: plan.masked().map(|path| path.to_string_lossy().into_owned()).collect(),
-                uncovered: plan.uncovered,
-                refused: None,
-            },
+            Ok(Some(plan)) => {
+                // What is in the workspace first: that is what the person wrote patterns for.
+                let mut masked: Vec<&Path> = plan.masked().collect();
+                masked.sort_by_key(|path| (!path.starts_with(&loaded.workspace.root), *path));
+                let masked = masked.into_iter().map(|path| path.to_string_lossy().into_owned()).collect();
+                Denied { masked, uncovered: plan.uncovered, refused: None }
+            }
             Ok(None) => Denied::default(),
-            Err(error) => Denied { refused: Some(error.to_string()), ..Denied::default() },
+            Err(error) => {
+                let next = error.next().map(|next| format!("; {next}")).unwrap_or_default();
+                Denied { refused: Some(format!("{error}{next}")), ..Denied::default() }
+            }
         }
     }
 

@@ -70,7 +70,8 @@ impl Hierarchies {
             let (root, mount) = (left.next()?, PathBuf::from(left.next()?));
             let below = Path::new(own).strip_prefix(root).ok()?;
             let named = !below.as_os_str().as_bytes().starts_with(b"..");
-            (wanted(kind, options) && named).then(|| (mount.clone(), mount.join(below)))
+            // Without the slash that joining nothing would add.
+            (wanted(kind, options) && named).then(|| (mount.clone(), mount.join(below).components().collect()))
         })
     }
 }
