@@ -12,7 +12,7 @@ use crate::{
     survey::Inode,
     sweep::Sweeper,
     warden::Warden,
-    watch::{Late as Act, Scope, Watch, WatchError},
+    watch::{Beginning, Late as Act, Scope, Watch, WatchError},
 };
 use nix::{
     errno::Errno,
@@ -72,17 +72,37 @@ impl Late {
     }
 }
 
-/// Starts to watch what a plan hides or keeps; nothing when that is nothing. The watch counts from the survey on, so nothing
+/// Begins to watch what a plan hides or keeps; nothing when that is nothing. The watch counts from the survey on, so nothing
 /// is missed before the sandbox runs.
-pub(crate) fn watch(plan: &Plan, enforced: &mut Enforced) -> Result<Option<Watch>> {
+pub(crate) fn watch(plan: &Plan, enforced: &mut Enforced) -> Result<Option<Beginning>> {
     if plan.deny_read.is_empty() && plan.kept.is_empty() {
         return Ok(None);
     }
-    match Watch::new(scope(plan, &mut Lists::default())) {
-        Ok(watch) => {
-            enforced.holds(Protection::LateMasks, format!("{} directories watched", plan.watched.len()));
-            Ok(Some(watch))
-        }
+    let beginning = Beginning::new(scope(plan, &mut Lists::default()));
+    optional(beginning.map(Some), plan, enforced)
+}
+
+/// Takes in how it went to complete the watch.
+pub(crate) fn watched(
+    completed: std::result::Result<Option<Watch>, WatchError>,
+    plan: &Plan,
+    enforced: &mut Enforced,
+) -> Result<Option<Watch>> {
+    let watch = optional(completed, plan, enforced)?;
+    if watch.is_some() {
+        enforced.holds(Protection::LateMasks, format!("{} directories watched", plan.watched.len()));
+    }
+    Ok(watch)
+}
+
+/// Without a watch when the plan allows that and the kernel has no room for one.
+fn optional<T>(
+    watch: std::result::Result<Option<T>, WatchError>,
+    plan: &Plan,
+    enforced: &mut Enforced,
+) -> Result<Option<T>> {
+    match watch {
+        Ok(watch) => Ok(watch),
         Err(error @ (WatchError::Watches { .. } | WatchError::Instances))
             if plan.allow_missing.contains(&Protection::LateMasks) =>
         {
@@ -107,7 +127,6 @@ fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> 
     lists.kept = plan.kept.iter().map(|kept| kept.path().clone()).collect();
     Scope {
         roots: &lists.roots,
-        directories: &plan.watched,
         deny: &plan.deny_read,
         masked: &lists.masked,
         kept: &lists.kept,

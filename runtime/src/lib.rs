@@ -124,6 +124,7 @@ mod supervise;
 mod survey;
 mod sweep;
 mod sys;
+mod threads;
 mod tree;
 mod view;
 mod warden;

@@ -14,13 +14,10 @@ use crate::{
         gate::Gate,
         launch::{self, Started},
     },
+    threads::processors,
 };
 use landlock::RulesetCreated;
-use nix::{
-    sched::{CpuSet, sched_getaffinity},
-    sys::wait::{Id, WaitPidFlag, waitid},
-    unistd::Pid,
-};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
@@ -165,12 +162,6 @@ fn keep_only(ends: Ends, gate: &Gate) -> Step {
     }
     gaps.push((first.cast_unsigned(), u32::MAX));
     Step::Close(gaps)
-}
-
-/// Processors that this thread may run on, when they are not more than `most`.
-pub(crate) fn processors(most: usize) -> usize {
-    let allowed = sched_getaffinity(Pid::from_raw(0));
-    allowed.map_or(1, |set| (0..CpuSet::count()).filter(|at| set.is_set(*at).unwrap_or(false)).take(most).count())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::{
         launch::{self, Started},
         wire::Request,
     },
+    threads,
 };
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
@@ -48,6 +49,9 @@ pub(crate) const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
+
+/// To watch so many directories takes long enough to do it on another thread.
+const MANY_WATCHED: usize = 64;
 
 /// A started sandbox. Dropping it, or the end of its process for whatever reason, ends everything inside.
 #[derive(Debug)]
@@ -112,7 +116,10 @@ impl Sandbox {
         if let Some(watch) = &mut watch {
             watch.created(absent(&plan).map(|(path, _)| path));
         }
-        let launched = launch(&plan, &mut enforced, opening, entrance(&limits), edit);
+        let complete = || watch.map(|watch| watch.complete(&plan.watched, &plan.links)).transpose();
+        let (watch, launched) = threads::beside(plan.watched.len() >= MANY_WATCHED, complete, || {
+            launch(&plan, &mut enforced, opening, entrance(&limits), edit)
+        });
         let Launched { first, control, resident, opener } = match launched {
             Ok(launched) => launched,
             Err(failed) => {
@@ -132,6 +139,7 @@ impl Sandbox {
         let mut sandbox =
             Self { plan, enforced, control, first, next, guard, limits, reserved, restricted, supervisor };
         // From here on a failure drops the sandbox, which ends what was started.
+        let watch = guard::watched(watch, &sandbox.plan, &mut sandbox.enforced)?;
         sandbox.guard = Guard::start(Charge {
             resident,
             first: sandbox.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,

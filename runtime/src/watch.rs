@@ -4,6 +4,7 @@
 //! again, the new one is bare, so each such path is reported again. Between the appearance of a file and the mask on it lies
 //! a moment; what is read in it is read, but nothing that is done to the name in it uncovers the file.
 
+mod beginning;
 mod inodes;
 mod places;
 
@@ -19,15 +20,14 @@ use std::time::{Duration, SystemTime};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use crate::plan::Denied;
-use crate::survey::{Globs, Inode, SurveyError, open_directory};
+use crate::survey::{Inode, SurveyError, open_directory};
+pub(crate) use beginning::Beginning;
 use inodes::Inodes;
 use places::Places;
 
-/// The clock that stamps files may be this much behind the one that was asked when the survey began.
-const SLACK: Duration = Duration::from_secs(1);
 /// Renames whose second half has not been seen yet; it is usually the next event (inotify(7)).
 const MOST_RENAMES: usize = 1_024;
 
@@ -36,8 +36,6 @@ const MOST_RENAMES: usize = 1_024;
 pub(crate) struct Scope<'a> {
     /// The workspace, the other roots and the git directories: where relative patterns start.
     pub(crate) roots: &'a [PathBuf],
-    /// The directories the survey read, those below masks as well.
-    pub(crate) directories: &'a [PathBuf],
     /// The deny patterns.
     pub(crate) deny: &'a [Denied],
     /// What is masked already.
@@ -48,7 +46,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) links: &'a [PathBuf],
     /// The denied files.
     pub(crate) denied: &'a [Inode],
-    /// When the survey began; directories changed since then are looked at again. `None`: all are.
+    /// Directories changed since then are looked at again. `None`: all are.
     pub(crate) since: Option<SystemTime>,
 }
 
@@ -137,79 +135,6 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to watch; nothing that happens from now on is missed.
-    pub(crate) fn new(scope: Scope<'_>) -> Result<Watch, WatchError> {
-        let globs = Globs::denying(scope.deny)?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|errno| match errno {
-            Errno::EMFILE => WatchError::Instances,
-            errno => WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() },
-        })?;
-        let known = |paths: &[PathBuf]| paths.iter().map(|path| (path.clone(), identity(path))).collect();
-        let since = scope.since.map(|since| since.checked_sub(SLACK).unwrap_or(since));
-        let changed = |directory: &Path| since.is_none_or(|since| changed_after(directory, since));
-        let mut watch = Watch {
-            inotify,
-            places: Places::new(globs, scope.roots),
-            watched: HashMap::with_capacity(scope.directories.len()),
-            stale: Vec::new(),
-            unhurried: Vec::new(),
-            masked: known(scope.masked),
-            kept: known(scope.kept),
-            own: HashSet::new(),
-            inodes: Inodes::new(scope.denied, scope.since.unwrap_or_else(SystemTime::now)),
-            links: scope.links.iter().cloned().collect(),
-            follow: false,
-            dangling: false,
-            renames: VecDeque::new(),
-        };
-        // Without patterns only what is protected can be replaced.
-        let directories: HashSet<&Path> = if watch.places.is_empty() {
-            scope.kept.iter().filter_map(|path| path.parent()).collect()
-        } else {
-            scope.directories.iter().map(PathBuf::as_path).collect()
-        };
-        for directory in &directories {
-            watch.add(directory).map_err(|error| match error {
-                WatchError::Watches { .. } => WatchError::Watches { directories: directories.len() },
-                other => other,
-            })?;
-            if changed(directory) {
-                watch.stale.push((directory.to_path_buf(), Look::Again));
-            }
-        }
-        watch.know_links(scope.links, &changed)?;
-        Ok(watch)
-    }
-
-    /// Takes in kept names that the caller has created itself since the watch began. Made after them, the watch would take their
-    /// directory for one that somebody had changed, and look at each of its entries.
-    pub(crate) fn created<'a>(&mut self, names: impl Iterator<Item = &'a Path>) {
-        for name in names {
-            self.kept.insert(name.to_owned(), identity(name));
-            self.own.insert(name.to_owned());
-        }
-    }
-
-    /// Takes in where the links of the survey lead; what it found behind them is masked already.
-    fn know_links(&mut self, links: &[PathBuf], changed: &dyn Fn(&Path) -> bool) -> Result<(), WatchError> {
-        let mut again = true;
-        while std::mem::take(&mut again) {
-            for link in links {
-                let Ok(target) = link.canonicalize() else {
-                    self.dangling = true;
-                    continue;
-                };
-                if target.is_dir() && self.places.in_root(&target) && self.alias(link, &target)? {
-                    again = true;
-                    if link.parent().is_some_and(changed) {
-                        self.stale.push((target, Look::Deeper));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a pattern denies `path`.
     pub(crate) fn denies(&self, path: &Path, directory: bool) -> bool {
         self.places.deny(path, directory)
@@ -281,12 +206,13 @@ impl Watch {
 
     /// Watches a directory. `true`: it was not watched before, or under another path.
     fn add(&mut self, directory: &Path) -> Result<bool, WatchError> {
-        let flags = AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_ONLYDIR
-            | AddWatchFlags::IN_DONT_FOLLOW;
-        match self.inotify.add_watch(directory, flags) {
+        let answer = mark(&self.inotify, directory);
+        self.marked(directory, answer)
+    }
+
+    /// Takes in the kernel's answer to [`mark`].
+    fn marked(&mut self, directory: &Path, answer: nix::Result<WatchDescriptor>) -> Result<bool, WatchError> {
+        match answer {
             Ok(descriptor) => {
                 // A directory that was renamed keeps its descriptor and gets its new path here.
                 let before = self.watched.insert(descriptor, directory.to_owned());
@@ -442,6 +368,16 @@ impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
+}
+
+/// Asks the kernel to tell what appears in a directory.
+fn mark(inotify: &Inotify, directory: &Path) -> nix::Result<WatchDescriptor> {
+    let flags = AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_ONLYDIR
+        | AddWatchFlags::IN_DONT_FOLLOW;
+    inotify.add_watch(directory, flags)
 }
 
 /// Whether a path could not be covered because nothing was there at that moment.

@@ -34,6 +34,8 @@ pub(crate) struct Found {
     pub(crate) warnings: Vec<String>,
     /// Directories masked after they may have been read already.
     pub(crate) later: Vec<PathBuf>,
+    /// Whether some directory lies on a file system that is not [`is_local`](super::walk::is_local).
+    pub(crate) foreign: bool,
     /// Directories to read once more under another name.
     pub(super) queue: Vec<(PathBuf, States)>,
     /// All that were.
@@ -65,6 +67,7 @@ impl Found {
         self.denied.append(&mut other.denied);
         self.warnings.append(&mut other.warnings);
         self.queue.append(&mut other.queue);
+        self.foreign |= other.foreign;
     }
 
     /// Masks every other name of a denied file. Reads those directories again that hold one.

@@ -15,7 +15,6 @@
 //! - A directory that cannot be listed is masked whole: the same user could open it from inside with `chmod`.
 //! - In a repository's ref and log directories only patterns that name those directories apply: what lies there are branch names.
 
-mod crew;
 mod exceptions;
 mod found;
 mod git;
@@ -29,17 +28,22 @@ mod walk;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::statfs::statfs;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, faccessat};
 
 use crate::plan::Denied;
 use found::Found;
 pub(crate) use globs::{Globs, Place, States};
 pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
-use walk::{MOST_OUTSIDE, Walk};
+use walk::{MOST_OUTSIDE, Walk, is_local};
+
+/// The clock that stamps files elsewhere may be this much behind ours.
+const FOREIGN_SLACK: Duration = Duration::from_secs(1);
 
 /// What to survey. Every path is absolute and has no symlink in it.
 pub(crate) struct Request<'a> {
@@ -78,7 +82,7 @@ pub(crate) struct Survey {
     /// The git directory outside of the workspace that the workspace itself, being a worktree or a submodule, needs: it
     /// must be visible and writable for git to work.
     pub(crate) git_dirs: Vec<PathBuf>,
-    /// When the survey began: a directory changed since then has to be looked at again.
+    /// A directory changed since then, by its change time, has to be looked at again.
     pub(crate) started: SystemTime,
     /// What of the denied content stays readable elsewhere.
     pub(crate) uncovered: Vec<String>,
@@ -194,7 +198,7 @@ pub(crate) enum SurveyError {
 
 /// Surveys what `request` names.
 pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
-    let started = SystemTime::now();
+    let began = last_tick();
     let globs = Globs::denying(request.deny)?;
     let (names, literals): (Vec<String>, Vec<String>) =
         request.protect.iter().cloned().partition(|text| pattern::is_pattern(text));
@@ -302,7 +306,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         links,
         denied: found.denied,
         git_dirs: guarded.git_dirs,
-        started,
+        started: if found.foreign { began - FOREIGN_SLACK } else { began },
         uncovered,
         warnings: found.warnings,
     })
@@ -315,7 +319,10 @@ fn outside(globs: &Globs, roots: &[PathBuf], found: &mut Found) -> Result<(), Su
     for (pattern, prefix, whole) in globs.absolute() {
         // Where it would appear, or what stands there be replaced.
         let above = prefix.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
-        found.beyond.extend(above.filter(|above| above.is_dir() && !holds(roots, above)));
+        if let Some(above) = above.filter(|above| above.is_dir() && !holds(roots, above)) {
+            found.foreign |= !statfs(&above).is_ok_and(|status| is_local(&status));
+            found.beyond.push(above);
+        }
         let Ok(real) = prefix.canonicalize() else { continue };
         if whole && roots.iter().any(|root| root.starts_with(&real)) {
             // It denies a root or what holds one; the walk of that root has spoken already.
@@ -360,6 +367,13 @@ fn denied_links(
         }
     }
     Ok(())
+}
+
+/// The time with which a file system of this machine would stamp a change now, which is that of the last tick
+/// (clock_gettime(2)): no later change has an earlier one.
+fn last_tick() -> SystemTime {
+    let tick = clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map(Duration::from);
+    tick.map_or_else(|_| SystemTime::now() - FOREIGN_SLACK, |since| SystemTime::UNIX_EPOCH + since)
 }
 
 /// Whether `path` is one of `roots` or lies below one.

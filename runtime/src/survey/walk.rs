@@ -14,14 +14,14 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc::{DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN};
 use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
-use nix::sys::statfs::fstatfs;
+use nix::sys::statfs::{Statfs, fstatfs};
 
-use super::crew::work_off;
 use super::found::{Found, Listed};
 use super::globs::{Globs, Place, States, lowercase};
 use super::{Mask, SurveyError};
 use crate::reserve::is_marked;
 use crate::sys::entries;
+use crate::threads::work_off;
 
 /// A directory with a longer path is masked instead of read: the paths of its entries could not be given to the kernel.
 const LONGEST_DIRECTORY: usize = 4_095 - 256;
@@ -31,8 +31,8 @@ pub(crate) const MOST_OUTSIDE: usize = 2_000_000;
 const MOST_ALIASES: usize = 20_000;
 /// What the kernel fills with entries at once.
 const BUFFER: usize = 64 << 10;
-/// File systems whose directory entries carry the inode number that `stat` gives: ext, xfs, btrfs, tmpfs, f2fs, zfs.
-const EXACT: [i64; 6] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1];
+/// ext, xfs, btrfs, tmpfs, f2fs, zfs.
+const LOCAL: [i64; 6] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1];
 
 /// What a directory entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,8 +195,8 @@ struct Reader {
     buffer: Vec<u8>,
     lower: Vec<u8>,
     files: Vec<Inode>,
-    /// Which of the file systems that were met are [`EXACT`].
-    exact: HashMap<u64, bool>,
+    /// Which of the file systems that were met are [`is_local`].
+    local: HashMap<u64, bool>,
 }
 
 impl Reader {
@@ -208,10 +208,9 @@ impl Reader {
         };
         let failed = |errno: Errno| SurveyError::Read { path: at.path.clone(), source: errno.into() };
         let device = fstat(&directory).map_err(failed)?.st_dev;
-        let exact = *self
-            .exact
-            .entry(device)
-            .or_insert_with(|| fstatfs(&directory).is_ok_and(|status| EXACT.contains(&status.filesystem_type().0)));
+        let look = || fstatfs(&directory).is_ok_and(|status| is_local(&status));
+        let local = *self.local.entry(device).or_insert_with(look);
+        self.found.foreign |= !local;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(BUFFER, 0);
         let mut count = 0;
@@ -222,7 +221,7 @@ impl Reader {
             }
             for entry in entries::entries(&buffer[..length]) {
                 count += 1;
-                let known = known_kind(entry.kind).filter(|kind| exact || *kind != Kind::File || walk.globs.is_empty());
+                let known = known_kind(entry.kind).filter(|kind| local || *kind != Kind::File || walk.globs.is_empty());
                 let (kind, inode) = match known {
                     Some(kind) => (kind, (device, entry.inode)),
                     None => match fstatat(&directory, OsStr::from_bytes(entry.name), AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -336,6 +335,12 @@ impl Pending {
         let path = self.path.join(name);
         Pending { path, top: false, states, protect, place: self.place.enter(name), mode, vendored }
     }
+}
+
+/// Whether it is a file system of this machine's own kernel: its directory entries carry the inode number that `stat` gives, and
+/// its changes the time of the kernel's clock.
+pub(super) fn is_local(status: &Statfs) -> bool {
+    LOCAL.contains(&status.filesystem_type().0)
 }
 
 /// Opens a directory by an absolute path in which no component is a symlink.

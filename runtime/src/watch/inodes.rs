@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::SLACK;
 use crate::survey::Inode;
+
+/// The clock that stamps files may be this much ahead of the one that was asked when the survey began.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// Numbers are given out again, so a file counts only when it is as old as the one that is meant.
 #[derive(Debug)]

@@ -24,17 +24,16 @@ fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage
     }
     let paths = |names: &[&str]| names.iter().map(|name| root.join(name)).collect::<Vec<_>>();
     let deny = denied(deny);
-    let watch = Watch::new(Scope {
+    let beginning = Beginning::new(Scope {
         roots: std::slice::from_ref(&root),
-        directories: &directories,
         deny: &deny,
         masked: &paths(masked),
         kept: &paths(kept),
         links: &[],
         denied: &inodes_below(paths(masked)),
         since: Some(SystemTime::now() + Duration::from_secs(60)),
-    })
-    .unwrap();
+    });
+    let watch = beginning.unwrap().complete(&directories, &[]).unwrap();
     Stage { _directory: directory, root, watch }
 }
 
@@ -151,22 +150,14 @@ fn a_later_hard_link_and_a_later_symlink_give_nothing_away() {
 fn what_changed_between_the_survey_and_the_watch_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().canonicalize().unwrap();
-    let since = SystemTime::now();
+    let since = SystemTime::now() - Duration::from_secs(1);
     fs::write(root.join(".env"), "x").unwrap();
     let deny = denied(&[".env"]);
     let roots = [root.clone()];
-    let scope = Scope {
-        roots: &roots,
-        directories: &roots,
-        deny: &deny,
-        masked: &[],
-        kept: &[],
-        links: &[],
-        denied: &[],
-        since: Some(since),
-    };
+    let scope =
+        Scope { roots: &roots, deny: &deny, masked: &[], kept: &[], links: &[], denied: &[], since: Some(since) };
     let mut seen = Vec::new();
-    let mut watch = Watch::new(scope).unwrap();
+    let mut watch = Beginning::new(scope).unwrap().complete(&roots, &[]).unwrap();
     let mut on = |late, path: &Path| {
         seen.push((late, path.to_owned()));
         Ok(())

@@ -1,12 +1,13 @@
 //! Work that makes more work, done by as many threads as it pays for.
 
 use std::{
+    convert::Infallible,
     panic,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, ScopedJoinHandle},
 };
 
-use crate::opening::processors;
+use super::processors;
 
 /// As many things to do as are worth another thread: to start one takes about as long as three directories.
 const PAYS: usize = 48;
@@ -39,6 +40,21 @@ where
         }
     }
     Ok(vec![gathered])
+}
+
+/// Does `work` on each of `items`, and gives the results in no order.
+pub(crate) fn each<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T) -> R + Sync) -> Vec<R> {
+    /// Apiece; what is done on one item is short against what a directory takes.
+    const PART: usize = 16;
+    let some = |part: &'a [T], todo: &mut Vec<&'a [T]>, results: &mut Vec<R>| {
+        match part.len() > PART {
+            true => todo.extend(part.chunks(PART)),
+            false => results.extend(part.iter().map(&work)),
+        }
+        Ok::<(), Infallible>(())
+    };
+    let Ok(results) = work_off(items, some);
+    results.into_iter().flatten().collect()
 }
 
 /// Threads that share what is to do.
@@ -147,6 +163,14 @@ mod tests {
         for most in [1, 2, 40, 60, 1_000, 50_000] {
             assert_eq!(sum(most, None), Ok(most * (most + 1) / 2));
         }
+    }
+
+    #[test]
+    fn each_item_is_done_once() {
+        let items: Vec<u64> = (0..5_000).collect();
+        let mut results = each(&items, |item| item + 1);
+        results.sort_unstable();
+        assert_eq!(results, (1..=5_000).collect::<Vec<u64>>());
     }
 
     #[test]
