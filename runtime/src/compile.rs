@@ -32,6 +32,7 @@ use std::{
 const ROOT: Slot = 0;
 const MASKS: Slot = 1;
 const MOUNT: Slot = 2;
+const PARENT: Slot = 3;
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -250,11 +251,8 @@ impl Compiler {
         for directory in view::PROC_READ_ONLY.into_iter().filter(|directory| Path::new("/").join(directory).is_dir()) {
             self.step(knobs(text("proc directory", directory.as_ref())?));
         }
-        for file in view::PROC_MASKED.into_iter().filter(|file| Path::new("/").join(file).exists()) {
-            let target = text("proc file", file.as_ref())?;
-            self.step(Step::Mask { root: ROOT, masks: MASKS, name: MASK_FILE, target });
-        }
-        Ok(())
+        let files = view::PROC_MASKED.map(|file| Path::new("/").join(file));
+        self.cover(files.iter().filter(|file| file.exists()).map(|file| (file.as_path(), false)))
     }
 
     /// What of `/proc/sys` the plan decides; then that is read-only too.
@@ -346,9 +344,20 @@ impl Compiler {
         for path in &plan.exec_deny {
             self.pin(path, NOEXEC, true)?;
         }
-        for mask in plan.masks.iter().filter(|mask| plan.shows(&mask.path)) {
-            let name = if mask.directory { MASK_DIRECTORY } else { MASK_FILE };
-            self.step(Step::Mask { root: ROOT, masks: MASKS, name, target: below_root(&mask.path)? });
+        let shown = plan.masks.iter().filter(|mask| plan.shows(&mask.path));
+        self.cover(shown.map(|mask| (mask.path.as_path(), mask.directory)))
+    }
+
+    /// Masks. What lies in one directory is covered from there: its path is resolved once for all of them.
+    fn cover<'a>(&mut self, masks: impl Iterator<Item = (&'a Path, bool)>) -> Result<()> {
+        let mut entered = None;
+        for (path, directory) in masks {
+            if let Some(parent) = path.parent().filter(|parent| entered != Some(*parent)) {
+                self.step(Step::Enter { root: ROOT, path: below_root(parent)?, to: PARENT });
+                entered = Some(parent);
+            }
+            let name = if directory { MASK_DIRECTORY } else { MASK_FILE };
+            self.step(Step::Mask { parent: PARENT, masks: MASKS, name, target: below_root(path)? });
         }
         Ok(())
     }
@@ -367,8 +376,7 @@ impl Compiler {
     /// Rules for what exists only inside; those for host files stand in the ruleset already.
     fn landlock(&mut self, plan: &Plan, ruleset: RawFd) -> Result<()> {
         for (path, access) in landlocked::inside(plan, sys::landlock::abi()) {
-            let path = if path == Path::new("/") { c".".into() } else { below_root(&path)? };
-            self.step(Step::LandlockAllow { ruleset, root: ROOT, path, access });
+            self.step(Step::LandlockAllow { ruleset, root: ROOT, path: below_root(&path)?, access });
         }
         Ok(())
     }
@@ -491,6 +499,7 @@ fn knobs(target: CString) -> Step {
 /// A path as the child wants it: relative to the new root.
 fn below_root(path: &Path) -> Result<CString> {
     let relative = path.strip_prefix("/").unwrap_or(path);
+    let relative = if relative == Path::new("") { Path::new(".") } else { relative };
     text("path", relative.as_os_str())
 }
 

@@ -74,7 +74,12 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             Ok(())
         }
         Step::Pin { root, target, set, recursive } => pin(slots[*root], target, *set, *recursive),
-        Step::Mask { root, masks, name, target } => mask(slots[*masks], name, slots[*root], target),
+        Step::Enter { root, path, to } => {
+            call::close(slots[*to]);
+            slots[*to] = call::open_place(slots[*root], path)?;
+            Ok(())
+        }
+        Step::Mask { parent, masks, name, target } => mask(slots[*masks], name, slots[*parent], target),
         Step::Directory { root, path, mode } => call::make_directory(slots[*root], path, *mode),
         Step::File { root, path, mode } => call::make_file(slots[*root], path, *mode),
         Step::Link { root, path, target } => call::make_link(slots[*root], path, target),
@@ -146,9 +151,15 @@ fn pin(root: RawFd, target: &CStr, set: u64, recursive: bool) -> Result<()> {
     done
 }
 
-fn mask(masks: RawFd, name: &CStr, root: RawFd, target: &CStr) -> Result<()> {
+fn mask(masks: RawFd, name: &CStr, parent: RawFd, target: &CStr) -> Result<()> {
     let mount = call::clone_mount(masks, name, false)?;
-    let attached = attach_at(mount, root, target);
+    let attached = call::attach_in(mount, parent, last_name(target));
     call::close(mount);
     attached
+}
+
+fn last_name(path: &CStr) -> &CStr {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    bytes.get(start..).and_then(|name| CStr::from_bytes_with_nul(name).ok()).unwrap_or(path)
 }

@@ -82,9 +82,15 @@ pub(crate) enum Step {
         set: u64,
         recursive: bool,
     },
-    /// Covers `target` with an unreadable mount out of the tree of masks.
-    Mask {
+    /// Opens the directory `path`, in place of the one that the slot had.
+    Enter {
         root: Slot,
+        path: CString,
+        to: Slot,
+    },
+    /// Covers `target` with an unreadable mount out of the tree of masks. The slot `parent` is the directory it lies in.
+    Mask {
+        parent: Slot,
         masks: Slot,
         name: &'static CStr,
         target: CString,
@@ -202,7 +208,7 @@ impl fmt::Display for Step {
             Self::CloneMount { source, .. } => write!(f, "take {} into the mount view", show(source)),
             Self::Attributes { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
-            Self::Open { path, .. } => write!(f, "open /{}", show(path)),
+            Self::Open { path, .. } | Self::Enter { path, .. } => write!(f, "open /{}", show(path)),
             Self::Pin { target, .. } => write!(f, "pin /{}", show(target)),
             Self::Mask { target, .. } => write!(f, "mask /{}", show(target)),
             Self::Directory { path, .. } | Self::File { path, .. } | Self::Link { path, .. } => {

@@ -141,6 +141,13 @@ pub(crate) fn attach(mount: RawFd, place: RawFd) -> Result<()> {
     syscall!(SYS_move_mount, mount, c"".as_ptr(), place, c"".as_ptr(), FROM_FD | TO_FD).map(drop)
 }
 
+/// Attaches a detached mount to what is called `name` in an open directory, to a link itself when it is one: only
+/// MOVE_MOUNT_T_SYMLINKS would follow it.
+pub(crate) fn attach_in(mount: RawFd, directory: RawFd, name: &CStr) -> Result<()> {
+    const FROM_FD: u32 = 0x04;
+    syscall!(SYS_move_mount, mount, c"".as_ptr(), directory, name.as_ptr(), FROM_FD).map(drop)
+}
+
 /// Attaches a detached mount over this namespace's root, from where [`pivot`] takes it.
 pub(crate) fn attach_over_root(mount: RawFd) -> Result<()> {
     syscall!(SYS_move_mount, mount, c"".as_ptr(), libc::AT_FDCWD, c"/".as_ptr(), 0x04).map(drop)
