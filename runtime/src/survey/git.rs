@@ -307,6 +307,9 @@ fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
 
 /// A warning when masked paths are tracked: git keeps their content in its own database, which stays readable.
 pub(super) fn tracked(workspace: &Path, masks: &[Mask]) -> Vec<String> {
+    let dotgit = workspace.join(".git");
+    let git = if dotgit.is_dir() { Some(dotgit) } else { gitdir(&dotgit) };
+    let Some(git) = git else { return Vec::new() };
     let relative: HashSet<&[u8]> = masks
         .iter()
         .filter_map(|mask| mask.path.strip_prefix(workspace).ok())
@@ -315,9 +318,6 @@ pub(super) fn tracked(workspace: &Path, masks: &[Mask]) -> Vec<String> {
     if relative.is_empty() {
         return Vec::new();
     }
-    let dotgit = workspace.join(".git");
-    let git = if dotgit.is_dir() { Some(dotgit) } else { gitdir(&dotgit) };
-    let Some(git) = git else { return Vec::new() };
     let Some(index) = read(&git.join("index"), LARGEST_INDEX) else { return Vec::new() };
     let config = read(&common_dir(&git).join("config"), LARGEST_CONFIG).map(|text| settings(&text)).unwrap_or_default();
     let sha256 = config.iter().any(|(section, key, value)| {
