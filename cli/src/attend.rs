@@ -38,10 +38,10 @@ pub(crate) struct Finished {
     pub(crate) reached: Vec<Limit>,
 }
 
-/// The limits that are held here, because they belong to the command and not to its sandbox.
+/// The limits that are held here, because no sandbox can.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// From its start.
+    /// From its start, when it has no sandbox.
     pub(crate) time: Option<Duration>,
     /// Bytes on its terminal; the sandbox counts what goes elsewhere.
     pub(crate) output: Option<u64>,

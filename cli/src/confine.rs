@@ -194,8 +194,7 @@ fn limits(policy: &holdpoint_policy::Policy) -> Limits {
         disk: limits.disk.as_ref().map(|limit| limit.value),
         files: limits.files.as_ref().map(|limit| limit.value),
         output: limits.output.as_ref().map(|limit| limit.value),
-        // Of a command, which may be one of many in a sandbox: held where it is attended.
-        wall_time: None,
+        wall_time: limits.wall_time.as_ref().map(|limit| limit.value),
     }
 }
 

@@ -195,7 +195,7 @@ impl<'a> Invocation<'a> {
         let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
         let limits = &self.loaded.policy.limits;
         let bounds = Bounds {
-            time: limits.wall_time.as_ref().map(|limit| limit.value),
+            time: limits.wall_time.as_ref().filter(|_| prepared.is_bare()).map(|limit| limit.value),
             output: limits.output.as_ref().map(|limit| limit.value),
         };
         let finished = cleared.carry_out(|| {
@@ -207,10 +207,12 @@ impl<'a> Invocation<'a> {
         let mut response = match finished.ended {
             Ended::Itself(status) => json!({"exit_code": status.code(), "signal": signal_of(status)}),
             Ended::Killed(signal) => json!({"exit_code": null, "signal": signal as i32}),
-            Ended::OutOfTime => json!({"exit_code": null, "signal": 9, "out_of_time": true}),
-            Ended::TooMuch => json!({"exit_code": null, "signal": 9}),
+            Ended::OutOfTime | Ended::TooMuch => json!({"exit_code": null, "signal": 9}),
         };
         response["limits_reached"] = reached.iter().map(|limit| limit.key).collect();
+        if reached.iter().any(|limit| limit.key == "wall_time") {
+            response["out_of_time"] = true.into();
+        }
         self.report_hooks(&event(HookEvent::PostToolUse).with_response(response));
         Ok(finished.ended.code())
     }

@@ -63,6 +63,11 @@ impl Prepared<'_> {
         }
     }
 
+    /// Whether there is no sandbox to hold any limit.
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(self, Self::Bare)
+    }
+
     /// Execute.
     ///
     /// # Errors

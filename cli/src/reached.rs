@@ -29,7 +29,13 @@ pub(crate) fn of(finished: &Finished, limits: &Limits) -> Vec<Reached> {
     let candidates = [
         (hit(Limit::Memory), "memory", "killed: what runs inside held more memory than", size(&limits.memory)),
         (hit(Limit::Pids), "pids", "refused to start more processes than", count(&limits.pids)),
-        (hit(Limit::WallTime), "wall_time", "killed: it ran longer than", written(&limits.wall_time, time)),
+        // In a session it may have been another command's time.
+        (
+            hit(Limit::WallTime) && (finished.ended == Ended::OutOfTime || signalled(Signal::SIGKILL)),
+            "wall_time",
+            "killed: it ran longer than",
+            written(&limits.wall_time, time),
+        ),
         (
             signalled(Signal::SIGXCPU),
             "cpu_time",

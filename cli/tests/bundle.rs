@@ -218,3 +218,14 @@ fn what_was_written_can_be_read_as_the_plan_it_was() {
     let error = oci::from_config(&widened).unwrap_err();
     assert!(error.to_string().starts_with("mounts["), "{error}");
 }
+
+#[test]
+fn a_clock_that_no_engine_has_is_missing_by_name_or_nothing_is_written() {
+    let machine = Machine::with("[profile.brief]\napproval_policy = \"full-auto\"\nlimits = { wall_time = \"1m\" }\n");
+    let flags = ["--profile", "brief", ALLOWED];
+    let refused = write(&machine, &flags, &["true"]);
+    assert_eq!((refused.code, exists(bundle(&machine))), (69, false), "{}", refused.err);
+    assert!(refused.err.contains("--allow-missing time-limit"), "{}", refused.err);
+    let written = write(&machine, &[&flags[..], &["--allow-missing", "time-limit"]].concat(), &["true"]);
+    assert_eq!(written.code, 0, "{}", written.err);
+}

@@ -4,10 +4,9 @@ use crate::{
     error::{Error, Result},
     limits::{Hits, Tap},
     socket,
-    sys::wire::{ENDED, Reply, Request, SIGNAL, SIGNAL_ONE},
-    tree::Processes,
+    sys::wire::{ENDED, Reply, Request, SIGNAL},
+    tree::Leader,
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     fs::File,
     io::{self, Read},
@@ -19,7 +18,6 @@ use std::{
     process::ExitStatus,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
 };
 
 /// A command that runs in a [`Sandbox`](crate::Sandbox). Dropping it leaves the command running; dropping the sandbox ends it.
@@ -151,11 +149,7 @@ impl Child {
     /// # Errors
     /// [`Error::Ended`] when the sandbox is no more.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        self.request(SIGNAL, self.id, signal)
-    }
-
-    fn request(&self, op: u32, id: u32, value: i32) -> Result<()> {
-        let request = Request { op, id, value, ..Request::default() };
+        let request = Request { op: SIGNAL, id: self.id, value: signal, ..Request::default() };
         socket::send(self.origin.control.as_fd(), &request, &[], &[])
     }
 
@@ -175,30 +169,11 @@ impl Child {
     /// As [`signal`](Self::signal), and [`Error::Io`] when something starts processes faster than they can be stopped:
     /// what was found is killed all the same.
     pub fn kill_tree(&self) -> Result<()> {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        let (processes, begin) = (Processes::of(&self.origin.root), Instant::now());
-        // Stopped first: what stands still cannot start anything that the next look would miss.
-        while begin.elapsed() < PATIENCE {
-            let tree = processes.tree(self.pid, self.has_ended(PollTimeout::ZERO));
-            if tree.moving.is_empty() {
-                return self.signal_each(&tree.living, libc::SIGKILL);
-            }
-            self.signal_each(&tree.moving, libc::SIGSTOP)?;
-            // They stop when they are next scheduled.
-            self.has_ended(PollTimeout::from(1u8));
-        }
-        self.signal_each(&processes.tree(self.pid, false).living, libc::SIGKILL)?;
-        Err(Error::Io { doing: "stop everything that the command starts", source: io::ErrorKind::TimedOut.into() })
+        self.leader().kill_tree()
     }
 
-    /// Whether the first process has, told or not.
-    fn has_ended(&self, wait: PollTimeout) -> bool {
-        let mut ended = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
-        poll(&mut ended, wait).is_ok_and(|ready| ready > 0)
-    }
-
-    fn signal_each(&self, processes: &[i32], signal: i32) -> Result<()> {
-        processes.iter().try_for_each(|pid| self.request(SIGNAL_ONE, pid.unsigned_abs(), signal))
+    fn leader(&self) -> Leader<'_> {
+        Leader { control: &self.origin.control, root: &self.origin.root, pid: self.pid, pidfd: self.pidfd() }
     }
 
     /// The pidfd of the command's first process (pidfd_open(2)): readable when it has ended, so any executor can wait.

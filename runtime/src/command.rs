@@ -317,7 +317,7 @@ impl<'sandbox> Command<'sandbox> {
         match socket::receive(reply.as_fd(), true)? {
             Some((Reply { kind: STARTED, value, .. }, mut fds)) if !fds.is_empty() => {
                 let pidfd = fds.remove(0);
-                self.sandbox.limits().started(id, &pidfd, &origin.control)?;
+                self.sandbox.limits().started(value, &pidfd, &origin)?;
                 Ok(Child::new(origin, id, value, pidfd, reply, outside, fds.pop()))
             }
             Some((Reply { kind: FAILED, value, stage }, _)) => Err(self.failed(value, stage)),

@@ -1,10 +1,76 @@
-//! What a command has started, as the sandbox's own `/proc` shows it (proc_pid_stat(5)).
+//! What a command has started, as the sandbox's own `/proc` shows it (proc_pid_stat(5)), and its end.
 
+use crate::{
+    error::{Error, Result},
+    socket,
+    sys::wire::{Request, SIGNAL_ONE},
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+/// How long something that starts processes all the time is tried to be stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A command's first process, and the sandbox it runs in.
+#[derive(Clone, Copy)]
+pub(crate) struct Leader<'a> {
+    /// The socket of the init that started it.
+    pub(crate) control: &'a OwnedFd,
+    /// The root of what it sees, as the host names it.
+    pub(crate) root: &'a Path,
+    /// Its number inside.
+    pub(crate) pid: i32,
+    pub(crate) pidfd: BorrowedFd<'a>,
+}
+
+impl Leader<'_> {
+    /// Kills it and everything it has started, itself last: whoever waits for its end finds nothing left that could go on.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], or [`Error::Io`] when something starts processes faster than they can be stopped: what was found is
+    /// killed all the same.
+    pub(crate) fn kill_tree(self) -> Result<()> {
+        let (processes, begin) = (Processes::of(self.root), Instant::now());
+        // Stopped first: what stands still cannot start anything that the next look would miss.
+        while begin.elapsed() < PATIENCE {
+            let tree = processes.tree(self.pid, self.has_ended(PollTimeout::ZERO));
+            if tree.moving.is_empty() {
+                return self.kill(&tree.living);
+            }
+            self.signal(&tree.moving, libc::SIGSTOP)?;
+            // They stop when they are next scheduled.
+            self.has_ended(PollTimeout::from(1u8));
+        }
+        self.kill(&processes.tree(self.pid, false).living)?;
+        Err(Error::Io { doing: "stop everything that the command starts", source: io::ErrorKind::TimedOut.into() })
+    }
+
+    /// Whether it has, told or not.
+    pub(crate) fn has_ended(self, wait: PollTimeout) -> bool {
+        let mut ended = [PollFd::new(self.pidfd, PollFlags::POLLIN)];
+        poll(&mut ended, wait).is_ok_and(|ready| ready > 0)
+    }
+
+    fn kill(self, living: &[i32]) -> Result<()> {
+        let rest: Vec<i32> = living.iter().copied().filter(|pid| *pid != self.pid).collect();
+        self.signal(&rest, libc::SIGKILL)?;
+        // Found or not: while its descriptor says that it lives, the number is its own.
+        if self.has_ended(PollTimeout::ZERO) { Ok(()) } else { self.signal(&[self.pid], libc::SIGKILL) }
+    }
+
+    fn signal(self, processes: &[i32], value: i32) -> Result<()> {
+        processes.iter().try_for_each(|pid| {
+            let request = Request { op: SIGNAL_ONE, id: pid.unsigned_abs(), value, ..Request::default() };
+            socket::send(self.control.as_fd(), &request, &[], &[])
+        })
+    }
+}
 
 /// A process inside.
 struct Process {
@@ -14,28 +80,28 @@ struct Process {
 }
 
 /// The processes of one sandbox, by their numbers inside.
-pub(crate) struct Processes {
+struct Processes {
     proc: PathBuf,
 }
 
 /// What was found of one command.
-pub(crate) struct Tree {
+struct Tree {
     /// Every process that is not dead.
-    pub(crate) living: Vec<i32>,
+    living: Vec<i32>,
     /// Those of them that can still start another one.
-    pub(crate) moving: Vec<i32>,
+    moving: Vec<i32>,
 }
 
 impl Processes {
     /// `root` is the root of the sandbox as the host names it.
-    pub(crate) fn of(root: &Path) -> Self {
+    fn of(root: &Path) -> Self {
         Self { proc: root.join("proc") }
     }
 
     /// Everything below the process with number `leader`, and everything in the session it leads. What has left the
     /// session and lost its parent is not found. `ended` says that the leader has: then a living process of that number is
     /// another one, and so is its session.
-    pub(crate) fn tree(&self, leader: i32, ended: bool) -> Tree {
+    fn tree(&self, leader: i32, ended: bool) -> Tree {
         let alive = |process: &Process| !matches!(process.state, 'Z' | 'X');
         let mut all = self.all();
         if ended && all.get(&leader).is_some_and(alive) {

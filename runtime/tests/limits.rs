@@ -17,7 +17,7 @@ use std::{
 
 use holdpoint_runtime::{Access, Error, Limit, Limits, Output, Protection, Sandbox, Stdio};
 use tempfile::TempDir;
-use watching::wait_for;
+use watching::{assert_still, wait_for};
 
 const MIB: u64 = 1 << 20;
 
@@ -402,9 +402,11 @@ fn time_of_a_command() {
     let sandbox = start(place.path(), &limits);
     assert!(sandbox.command("true").status().unwrap().success());
     assert_eq!(reached(&sandbox), []);
-    let script = "trap '' HUP INT TERM; while :; do sleep 0.01; done";
-    assert_eq!(sandbox.command("sh").args(["-c", script]).status().unwrap().signal(), Some(libc::SIGKILL));
+    let on = "while :; do echo x >> beat; sleep 0.01; done";
+    let script = format!("trap '' HUP INT TERM; setsid sh -c '{on}' & wait");
+    assert_eq!(sandbox.command("sh").args(["-c", &script]).status().unwrap().signal(), Some(libc::SIGKILL));
     assert_eq!(reached(&sandbox), [Limit::WallTime]);
+    assert_still(&place.path().join("beat"));
     assert!(sandbox.command("true").status().unwrap().success(), "each command has its own time");
 }
 

@@ -3,12 +3,12 @@
 use super::hit::{Hits, Limit};
 use crate::{
     error::{Error, Result},
-    socket,
-    sys::wire::{Request, SIGNAL},
+    tree::Leader,
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollTimeout;
 use std::{
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError, Sender},
@@ -19,10 +19,21 @@ use std::{
 
 /// A command that must have ended by some time.
 struct Running {
-    id: u32,
+    pid: i32,
     pidfd: OwnedFd,
     control: Arc<OwnedFd>,
+    root: PathBuf,
     until: Instant,
+}
+
+impl Running {
+    fn leader(&self) -> Leader<'_> {
+        Leader { control: &self.control, root: &self.root, pid: self.pid, pidfd: self.pidfd.as_fd() }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.leader().has_ended(PollTimeout::ZERO)
+    }
 }
 
 /// Kills commands that take too long. Dropping it lets them run.
@@ -47,13 +58,15 @@ impl Deadlines {
                     Err(RecvTimeoutError::Disconnected) => break,
                     Err(RecvTimeoutError::Timeout) => {
                         let late = running.remove(0);
-                        if !has_ended(&late.pidfd) {
+                        if !late.has_ended() {
                             hits.reached(Limit::WallTime);
-                            kill(&late.control, late.id);
+                            if late.leader().kill_tree().is_err() {
+                                // Everything inside has ended; or what was found is killed, and it starts more all the time.
+                            }
                         }
                     }
                 }
-                running.retain(|command| !has_ended(&command.pidfd));
+                running.retain(|command| !command.has_ended());
             }
         };
         let thread = thread::Builder::new().name("deadlines".into()).spawn(run);
@@ -61,11 +74,12 @@ impl Deadlines {
         Ok(Self { limit, started: Some(started), thread: Some(thread) })
     }
 
-    /// Counts the time of a command from now on.
-    pub(crate) fn watch(&self, id: u32, pidfd: OwnedFd, control: Arc<OwnedFd>) {
+    /// Counts the time of a command from now on. It is the one with this number inside, started by the init whose socket
+    /// `control` is, and sees `root`, as the host names that.
+    pub(crate) fn watch(&self, pid: i32, pidfd: OwnedFd, control: Arc<OwnedFd>, root: PathBuf) {
         let until = Instant::now().checked_add(self.limit);
         if let (Some(started), Some(until)) = (&self.started, until)
-            && started.send(Running { id, pidfd, control, until }).is_err()
+            && started.send(Running { pid, pidfd, control, root, until }).is_err()
         {
             // The thread does not end before its sender is dropped.
         }
@@ -78,18 +92,5 @@ impl Drop for Deadlines {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             // It does not panic; there is nothing to undo if it did.
         }
-    }
-}
-
-fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-}
-
-/// Kills a command's process group.
-pub(crate) fn kill(control: &OwnedFd, id: u32) {
-    let request = Request { op: SIGNAL, id, value: libc::SIGKILL, ..Request::default() };
-    if socket::send(control.as_fd(), &request, &[], &[]).is_err() {
-        // Everything inside has ended.
     }
 }

@@ -18,6 +18,7 @@ pub(crate) use output::{Budget, Tap, Taps};
 
 use crate::{
     cgroup::{Controller, Groups, Hierarchies, Parent, Version},
+    child::Origin,
     ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
@@ -105,11 +106,11 @@ impl Limiter {
         &self.groups
     }
 
-    /// Counts a command's time from now on; `control` is the socket of the init that started it.
-    pub(crate) fn started(&self, command: u32, pidfd: &OwnedFd, control: &Arc<OwnedFd>) -> Result<()> {
+    /// Counts a command's time from now on. `pid` is its number inside.
+    pub(crate) fn started(&self, pid: i32, pidfd: &OwnedFd, origin: &Origin) -> Result<()> {
         if let Some(deadlines) = &self.deadlines {
             let pidfd = pidfd.as_fd().try_clone_to_owned().map_err(Error::io("watch the time of a command"))?;
-            deadlines.watch(command, pidfd, Arc::clone(control));
+            deadlines.watch(pid, pidfd, Arc::clone(&origin.control), origin.root.clone());
         }
         Ok(())
     }

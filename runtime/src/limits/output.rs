@@ -1,11 +1,12 @@
 //! The bound on what a command may write to its standard output and error: with one, a pipe stands between the command and
 //! where it writes, and a thread counts what it copies.
 
-use super::{
-    deadline,
-    hit::{Hits, Limit},
+use super::hit::{Hits, Limit};
+use crate::{
+    error::{Error, Result},
+    socket,
+    sys::wire::{Request, SIGNAL},
 };
-use crate::error::{Error, Result};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -50,9 +51,17 @@ impl Budget {
         let left = left.unwrap_or_else(|left| left);
         if left < asked {
             self.hits.reached(Limit::Output);
-            deadline::kill(&self.control, self.command);
+            kill(&self.control, self.command);
         }
         left.min(asked) as usize
+    }
+}
+
+/// Kills a command's process group.
+fn kill(control: &OwnedFd, command: u32) {
+    let request = Request { op: SIGNAL, id: command, value: libc::SIGKILL, ..Request::default() };
+    if socket::send(control.as_fd(), &request, &[], &[]).is_err() {
+        // Everything inside has ended.
     }
 }
 
