@@ -4,15 +4,22 @@
 //! that holds MIB MiB of memory.
 //! `costs rate COUNT`: commands per second in a living sandbox, from two threads.
 //! `costs inside ROUNDS DIRECTORY COMMAND…`: milliseconds for a command in a directory, bare and in a living sandbox.
+//! `costs guard ROUNDS DIRECTORY COMMAND…`: the same in two living sandboxes, one of which judges each program before it is
+//! executed and allows it, and how many that were in one round.
+//! `costs strict ROUNDS DIRECTORY COMMAND…`: the same in two that deny reads of `**/*.secret`, one of them strictly.
 #![allow(clippy::print_stdout, reason = "a table is what this example is for")]
 
-use holdpoint_runtime::{Access, Builder, Sandbox};
+use holdpoint_runtime::{Access, Builder, Exec, ExecAnswer, Sandbox};
 use std::{
     env,
     error::Error,
     hint::black_box,
     path::Path,
     process::{ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,8 +31,15 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["start", rounds, mib] => start(rounds.parse()?, mib.parse()?),
         ["rate", count] => rate(count.parse()?),
-        ["inside", rounds, directory, program, words @ ..] => inside(rounds.parse()?, directory, program, words),
-        _ => Err("usage: costs start ROUNDS MIB | rate COUNT | inside ROUNDS DIRECTORY COMMAND…".into()),
+        [what @ ("inside" | "guard" | "strict"), rounds, directory, program, words @ ..] => {
+            let work = Work { directory, program, words };
+            match *what {
+                "inside" => inside(rounds.parse()?, &work),
+                "guard" => guard(rounds.parse()?, &work),
+                _ => strict(rounds.parse()?, &work),
+            }
+        }
+        _ => Err("usage: costs start ROUNDS MIB | rate COUNT | inside|guard|strict ROUNDS DIRECTORY COMMAND…".into()),
     }
 }
 
@@ -68,34 +82,78 @@ fn rate(count: usize) -> Result<()> {
     Ok(())
 }
 
-fn inside(rounds: usize, directory: &str, program: &str, words: &[&str]) -> Result<()> {
-    let mut builder = builder(Path::new(directory));
-    // What programs need of the host's home is where the toolchain is.
-    for toolchain in ["CARGO_HOME", "RUSTUP_HOME"].into_iter().filter_map(env::var_os) {
-        builder.toolchain(toolchain);
+/// A command in a directory.
+struct Work<'a> {
+    directory: &'a str,
+    program: &'a str,
+    words: &'a [&'a str],
+}
+
+impl Work<'_> {
+    fn builder(&self) -> Builder {
+        let mut builder = builder(Path::new(self.directory));
+        // What programs need of the host's home is where the toolchain is.
+        for toolchain in ["CARGO_HOME", "RUSTUP_HOME"].into_iter().filter_map(env::var_os) {
+            builder.toolchain(toolchain);
+        }
+        builder
     }
-    let sandbox = builder.start()?;
-    let passed =
-        || env::vars().filter(|(name, _)| ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"].contains(&name.as_str()));
-    let bare = || {
-        let mut command = std::process::Command::new(program);
-        command.args(words).current_dir(directory).env_clear().envs(passed());
+
+    fn variables() -> impl Iterator<Item = (String, String)> {
+        env::vars().filter(|(name, _)| ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"].contains(&name.as_str()))
+    }
+
+    fn bare(&self) -> Result<ExitStatus> {
+        let mut command = std::process::Command::new(self.program);
+        command.args(self.words).current_dir(self.directory).env_clear().envs(Self::variables());
         Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).status()?)
-    };
-    let confined = || {
-        let mut command = sandbox.command(program);
-        command.args(words).current_dir(directory).envs(passed());
+    }
+
+    fn within(&self, sandbox: &Sandbox) -> Result<ExitStatus> {
+        let mut command = sandbox.command(self.program);
+        command.args(self.words).current_dir(self.directory).envs(Self::variables());
         let null = holdpoint_runtime::Stdio::null;
         Ok(command.stdout(null()).stderr(null()).status()?)
+    }
+}
+
+fn inside(rounds: usize, work: &Work<'_>) -> Result<()> {
+    let sandbox = work.builder().start()?;
+    in_turns(rounds, [("bare", &|| work.bare()), ("inside", &|| work.within(&sandbox))])
+}
+
+fn guard(rounds: usize, work: &Work<'_>) -> Result<()> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    let allow = move |_: &Exec| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        ExecAnswer::Allow
     };
+    let (free, guarded) = (work.builder().start()?, work.builder().on_exec(allow).start()?);
+    in_turns(rounds, [("free", &|| work.within(&free)), ("guarded", &|| work.within(&guarded))])?;
+    println!("executions\t{:.1}", count.load(Ordering::Relaxed) as f64 / rounds as f64);
+    Ok(())
+}
+
+fn strict(rounds: usize, work: &Work<'_>) -> Result<()> {
+    let mut builder = work.builder();
+    let masked = builder.deny_read("**/*.secret").start()?;
+    let strict = builder.deny_read_strict(true).start()?;
+    in_turns(rounds, [("masked", &|| work.within(&masked)), ("strict", &|| work.within(&strict))])
+}
+
+/// Something to time, with its name.
+type Subject<'a> = (&'static str, &'a dyn Fn() -> Result<ExitStatus>);
+
+/// Times both in every round, in changing order.
+fn in_turns(rounds: usize, subjects: [Subject<'_>; 2]) -> Result<()> {
     let mut times = [Vec::new(), Vec::new()];
     for round in 0..rounds {
-        let pair = [round % 2, 1 - round % 2];
-        for index in pair {
-            times[index].push(if index == 0 { timed(bare)? } else { timed(confined)? });
+        for index in [round % 2, 1 - round % 2] {
+            times[index].push(timed(subjects[index].1)?);
         }
     }
-    print(["bare", "inside"].into_iter().zip(&mut times));
+    print(subjects.map(|(name, _)| name).into_iter().zip(&mut times));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what confinement costs, against the same without it and against its peers, as ratios of one
 //! interleaved run.
 
+mod judged;
 mod measure;
 mod peers;
 mod plot;
@@ -43,6 +44,8 @@ enum Part {
     Rate,
     /// Commands inside against the same outside.
     Inside,
+    /// Commands whose programs or opens are judged, against the same unjudged.
+    Guard,
 }
 
 /// Measures and prints; fails only when something could not be started.
@@ -58,6 +61,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         (Part::Library, tables::library),
         (Part::Rate, tables::rate),
         (Part::Inside, tables::inside),
+        (Part::Guard, judged::tables),
     ] {
         if options.part.is_none_or(|wanted| wanted == part) {
             eprintln!(

@@ -100,6 +100,35 @@ pub(super) fn rate(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<
 /// What commands cost inside against outside.
 pub(super) fn inside(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
     let rounds = (rounds / 5).max(5).to_string();
+    writeln!(tables.text, "## Commands inside a living sandbox, against the same outside\n")?;
+    writeln!(tables.text, "| | outside ms | inside ms | × |\n|---|---:|---:|---:|")?;
+    for work in works(scene)? {
+        let times = work.costs("inside", &rounds)?;
+        let [(_, outside), (_, inside)] = times.as_slice() else { bail!("the example printed {} rows", times.len()) };
+        writeln!(tables.text, "| {} | {outside:.1} | {inside:.1} | {:.2} |", work.name, inside / outside)?;
+    }
+    tables.text.push('\n');
+    Ok(())
+}
+
+/// A command whose cost is compared.
+pub(super) struct Work {
+    pub name: &'static str,
+    directory: PathBuf,
+    command: &'static [&'static str],
+}
+
+impl Work {
+    /// What the runtime's own example measured of it.
+    pub(super) fn costs(&self, what: &str, rounds: &str) -> Result<Vec<(String, f64)>> {
+        let mut arguments = vec![what, rounds, self.directory.to_str().context("a path in UTF-8")?];
+        arguments.extend(self.command);
+        costs(&arguments)
+    }
+}
+
+/// What people run inside, on a large repository and in a small project.
+pub(super) fn works(scene: &Scene) -> Result<[Work; 5]> {
     let large = scene.place.join("large");
     if !large.exists() {
         plant(&large, TREE.0, TREE.1, TREE.2)?;
@@ -114,28 +143,22 @@ pub(super) fn inside(scene: &Scene, rounds: usize, tables: &mut Tables) -> Resul
     for words in [&["init", "--quiet"][..], &["add", "--all"]] {
         process::run(std::process::Command::new("git").arg("-C").arg(&large).args(words).stdout(Stdio::null()))?;
     }
-    let build = "touch src/main.rs && cargo build --quiet --offline";
-    writeln!(tables.text, "## Commands inside a living sandbox, against the same outside\n")?;
-    writeln!(tables.text, "| | outside ms | inside ms | × |\n|---|---:|---:|---:|")?;
-    for (name, directory, command) in [
-        ("`git status` of 100,000 files", &large, &["git", "status", "--porcelain"][..]),
-        ("`grep -r`, which opens each of them", &large, &["sh", "-c", "grep -rc KEY . > /dev/null || true"]),
-        ("`find`, which looks at each", &large, &["find", ".", "-size", "+1k"]),
-        (
+    let work = |name, directory: &Path, command| Work { name, directory: directory.to_owned(), command };
+    Ok([
+        work("`git status` of 100,000 files", &large, &["git", "status", "--porcelain"]),
+        work("`grep -r`, which opens each of them", &large, &["sh", "-c", "grep -rc KEY . > /dev/null || true"]),
+        work("`find`, which looks at each", &large, &["find", ".", "-size", "+1k"]),
+        work(
             "500 × `/bin/true` from a shell",
             &project,
             &["sh", "-c", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"],
         ),
-        ("`cargo build` of a small program", &project, &["sh", "-c", build]),
-    ] {
-        let mut arguments = vec!["inside", &rounds, directory.to_str().context("a path in UTF-8")?];
-        arguments.extend(command);
-        let times = costs(&arguments)?;
-        let [(_, outside), (_, inside)] = times.as_slice() else { bail!("the example printed {} rows", times.len()) };
-        writeln!(tables.text, "| {name} | {outside:.1} | {inside:.1} | {:.2} |", inside / outside)?;
-    }
-    tables.text.push('\n');
-    Ok(())
+        work(
+            "`cargo build` of a small program",
+            &project,
+            &["sh", "-c", "touch src/main.rs && cargo build --quiet --offline"],
+        ),
+    ])
 }
 
 /// Makes `files` files in `directories` directories, the first of which, `denied` in all, are named `.env…`. Gives those.
