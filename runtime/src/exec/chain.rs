@@ -2,8 +2,9 @@
 
 use super::{
     Stage, Withheld,
-    file::{Files, Kind},
+    file::{Files, Kind, identity_of},
     loader,
+    names::{Named, Names},
 };
 use crate::{
     notify::{Glance, Held, Target, View, path_of},
@@ -78,6 +79,8 @@ pub(crate) struct Chain {
     /// Index of the stage whose file the kernel executes, and that file.
     pub(crate) executed: usize,
     pub(crate) identity: Identity,
+    /// Whether the name leads there whatever anybody inside does meanwhile.
+    pub(crate) fixed: bool,
 }
 
 /// Follows a request to its end.
@@ -87,27 +90,27 @@ pub(crate) struct Chain {
 pub(crate) fn follow(
     view: &View,
     files: &mut Files,
+    names: &mut Names,
     withheld: Option<&dyn Withheld>,
     target: Target,
     request: &Request,
 ) -> Result<Chain, i32> {
     let failed = |errno: nix::errno::Errno| errno as i32;
     let follow_last = request.flags & libc::AT_SYMLINK_NOFOLLOW == 0;
-    let (mut place, mut program) = match request.is_descriptor() {
-        true => {
-            let place = target.open_descriptor(request.directory);
-            place.and_then(|place| path_of(place.as_fd()).map(|program| (place, program)))
-        }
-        false => view.find_named(target, request.directory, &request.path, follow_last),
+    let mut named = match request.is_descriptor() {
+        true => target.open_descriptor(request.directory).and_then(Named::of),
+        false => names.find(view, target, request.directory, &request.path, follow_last),
     }
     .map_err(failed)?;
+    let mut fixed = true;
     let mut name = request.name();
     let mut argv = request.argv.clone();
     let mut stages = Vec::with_capacity(2);
     loop {
-        withheld.map_or(Ok(()), |withheld| withheld.check(&place, &program))?;
-        let (identity, kind) = files.look(&place)?;
-        stages.push(Stage { program, name: name.clone(), argv });
+        withheld.map_or(Ok(()), |withheld| withheld.check(&named.place, &named.program))?;
+        let (identity, kind) = (identity_of(&named.found), files.look(&named.place, &named.found)?);
+        fixed &= named.fixed;
+        stages.push(Stage { program: named.program, name: name.clone(), argv });
         let this = &stages[stages.len() - 1];
         let (interpreter, argument) = match kind {
             Kind::Script(..) if stages.len() > DEEPEST => return Err(libc::ELOOP),
@@ -117,13 +120,13 @@ pub(crate) fn follow(
                 if kind == Kind::Loader {
                     stages.extend(loader::loaded(&this.argv).map(|(name, argv)| loaded(view, target, name, argv)));
                 }
-                return Ok(Chain { stages, executed, identity });
+                return Ok(Chain { stages, executed, identity, fixed });
             }
         };
         argv = [interpreter.clone()].into_iter().chain(argument).chain([name.into_os_string()]).collect();
         argv.extend(this.argv.iter().skip(1).cloned());
         name = interpreter.into();
-        (place, program) = view.find_named(target, libc::AT_FDCWD, &name, true).map_err(failed)?;
+        named = names.find(view, target, libc::AT_FDCWD, &name, true).map_err(failed)?;
     }
 }
 
@@ -131,7 +134,8 @@ pub(crate) fn follow(
 fn loaded(view: &View, target: Target, name: &OsStr, argv: Vec<OsString>) -> Stage {
     let name = PathBuf::from(name);
     let is_path = name.as_os_str().as_encoded_bytes().contains(&b'/');
-    let found = is_path.then(|| view.find_named(target, libc::AT_FDCWD, &name, true));
-    let program = found.and_then(Result::ok).map_or_else(|| name.clone(), |(_, program)| program);
+    let found =
+        is_path.then(|| view.find(target, libc::AT_FDCWD, &name, true).and_then(|place| path_of(place.as_fd())));
+    let program = found.and_then(Result::ok).unwrap_or_else(|| name.clone());
     Stage { program, name, argv }
 }

@@ -1,17 +1,19 @@
 //! What the kernel would make of a file that is to be executed (binfmt_script and binfmt_elf).
 
+use super::elf;
 use crate::sys::call::Identity;
 use nix::{
     fcntl::{AT_FDCWD, OFlag, openat},
     sys::{
-        stat::{FileStat, Mode, SFlag, fstat, stat},
+        stat::{FileStat, Mode, SFlag, stat},
         uio::pread,
     },
 };
 use std::{
     collections::HashMap,
     ffi::OsString,
-    io,
+    fs::File,
+    io::{self, Read},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::ffi::OsStringExt,
@@ -21,7 +23,7 @@ use std::{
 };
 
 /// Bytes at the start of a file that the kernel looks at (`BINPRM_BUF_SIZE`).
-const START: usize = 256;
+pub(super) const START: usize = 256;
 /// Files remembered before all are forgotten.
 const REMEMBERED: usize = 4096;
 
@@ -43,25 +45,24 @@ pub(crate) struct Files(HashMap<Identity, (Version, Kind)>);
 type Version = (i64, i64, i64, i64, i64);
 
 impl Files {
-    /// The file at an open place, or the errno with which the kernel would refuse it.
-    pub(crate) fn look(&mut self, place: &OwnedFd) -> Result<(Identity, Kind), i32> {
-        let found = fstat(place).map_err(|errno| errno as i32)?;
+    /// The file at an open place, of which this was found, or the errno with which the kernel would refuse it.
+    pub(crate) fn look(&mut self, place: &OwnedFd, found: &FileStat) -> Result<Kind, i32> {
         if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG || found.st_mode & 0o111 == 0 {
             return Err(libc::EACCES);
         }
-        let identity = Identity { device: found.st_dev, inode: found.st_ino };
+        let identity = identity_of(found);
         let version = (found.st_size, found.st_mtime, found.st_mtime_nsec, found.st_ctime, found.st_ctime_nsec);
         if let Some((_, kind)) = self.0.get(&identity).filter(|(seen, _)| *seen == version) {
-            return Ok((identity, kind.clone()));
+            return Ok(kind.clone());
         }
         let kind = read(place)?;
-        if settled(&found) {
+        if settled(found) {
             if self.0.len() == REMEMBERED {
                 self.0.clear();
             }
             self.0.insert(identity, (version, kind.clone()));
         }
-        Ok((identity, kind))
+        Ok(kind)
     }
 }
 
@@ -73,14 +74,28 @@ fn settled(found: &FileStat) -> bool {
 
 /// Which file a path of the host means.
 pub(crate) fn identity(path: &Path) -> io::Result<Identity> {
-    let found = stat(path)?;
-    Ok(Identity { device: found.st_dev, inode: found.st_ino })
+    Ok(identity_of(&stat(path)?))
+}
+
+pub(crate) fn identity_of(found: &FileStat) -> Identity {
+    Identity { device: found.st_dev, inode: found.st_ino }
+}
+
+/// All of the file at an open place.
+pub(crate) fn content(place: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::from(open(place)?).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn open(place: &OwnedFd) -> nix::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    openat(AT_FDCWD, path.as_str(), flags, Mode::empty())
 }
 
 fn read(place: &OwnedFd) -> Result<Kind, i32> {
-    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
-    let file = openat(AT_FDCWD, path.as_str(), flags, Mode::empty()).map_err(|errno| errno as i32)?;
+    let file = open(place).map_err(|errno| errno as i32)?;
     let mut start = [0; START];
     read_at(&file, 0, &mut start).ok_or(libc::EIO)?;
     if start.starts_with(b"#!") {
@@ -93,7 +108,7 @@ fn read(place: &OwnedFd) -> Result<Kind, i32> {
 }
 
 /// Fills `buffer` as far as the file goes.
-fn read_at(file: &OwnedFd, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+pub(super) fn read_at(file: &OwnedFd, offset: u64, buffer: &mut [u8]) -> Option<usize> {
     pread(file, buffer, i64::try_from(offset).ok()?).ok()
 }
 
@@ -123,92 +138,6 @@ fn script(start: &[u8; START]) -> Option<Kind> {
     let until_nul = |bytes: &[u8]| bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
     let text = |bytes: &[u8]| OsString::from_vec(until_nul(bytes));
     (!name.is_empty()).then(|| Kind::Script(text(name), argument.map(text)))
-}
-
-mod elf {
-    //! Just enough of elf(5) to tell a dynamic loader from the programs it loads.
-
-    use super::{OwnedFd, START, read_at};
-
-    const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
-    const DYNAMIC_OBJECT: u16 = 3;
-    const LOAD: u32 = 1;
-    const DYNAMIC: u32 = 2;
-    const INTERPRETER: u32 = 3;
-    const STRING_TABLE: u64 = 5;
-    const SONAME: u64 = 14;
-    /// More program headers or dynamic entries than any loader has.
-    const MOST: usize = 64;
-
-    struct Segment {
-        kind: u32,
-        offset: u64,
-        address: u64,
-        size: u64,
-    }
-
-    /// Whether a 64-bit ELF file of this machine is a loader; `None` when it is no such file.
-    pub(super) fn read(file: &OwnedFd, start: &[u8; START]) -> Option<bool> {
-        // 64 bits, in this machine's byte order.
-        if !start.starts_with(b"\x7fELF\x02\x01") || half(start, 18)? != MACHINE {
-            return None;
-        }
-        let segments = segments(file, start)?;
-        let standing_alone = !segments.iter().any(|segment| segment.kind == INTERPRETER);
-        Some(
-            half(start, 16)? == DYNAMIC_OBJECT
-                && standing_alone
-                && soname(file, &segments).is_some_and(|name| loads(&name)),
-        )
-    }
-
-    fn segments(file: &OwnedFd, start: &[u8]) -> Option<Vec<Segment>> {
-        let (table, size, count) = (word(start, 32)?, usize::from(half(start, 54)?), usize::from(half(start, 56)?));
-        if size < 56 {
-            return None;
-        }
-        let mut bytes = vec![0; size * count.min(MOST)];
-        read_at(file, table, &mut bytes)?;
-        let segment = |entry: &[u8]| {
-            let (offset, address, size) = (word(entry, 8)?, word(entry, 16)?, word(entry, 32)?);
-            Some(Segment { kind: u32::from_ne_bytes(entry.get(..4)?.try_into().ok()?), offset, address, size })
-        };
-        bytes.chunks_exact(size).map(segment).collect()
-    }
-
-    /// The name that a shared object gives itself.
-    fn soname(file: &OwnedFd, segments: &[Segment]) -> Option<Vec<u8>> {
-        let dynamic = segments.iter().find(|segment| segment.kind == DYNAMIC)?;
-        let mut bytes = [0; MOST * 16];
-        read_at(file, dynamic.offset, &mut bytes)?;
-        let value =
-            |tag| bytes.chunks_exact(16).find(|entry| word(entry, 0) == Some(tag)).and_then(|entry| word(entry, 8));
-        let address = value(STRING_TABLE)?;
-        let holds = |segment: &&Segment| {
-            segment.kind == LOAD && address.checked_sub(segment.address).is_some_and(|into| into < segment.size)
-        };
-        let load = segments.iter().find(holds)?;
-        let offset = (address - load.address).checked_add(load.offset)?.checked_add(value(SONAME)?)?;
-        let mut name = [0; 32];
-        read_at(file, offset, &mut name)?;
-        name.split(|byte| *byte == 0).next().map(<[u8]>::to_vec)
-    }
-
-    /// glibc's loader is `ld-linux-x86-64.so.2` and the like; musl's is its libc.
-    fn loads(name: &[u8]) -> bool {
-        name.starts_with(b"ld-")
-            || name.starts_with(b"ld.so")
-            || name.starts_with(b"ld64.so")
-            || name.starts_with(b"libc.")
-    }
-
-    fn half(bytes: &[u8], at: usize) -> Option<u16> {
-        bytes.get(at..at + 2).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]))
-    }
-
-    fn word(bytes: &[u8], at: usize) -> Option<u64> {
-        Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
-    }
 }
 
 #[cfg(test)]
@@ -249,7 +178,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let look = |path: &Path| {
             let place = openat(AT_FDCWD, path, OFlag::O_PATH, Mode::empty()).unwrap();
-            Files::default().look(&place).map(|(_, kind)| kind)
+            Files::default().look(&place, &nix::sys::stat::fstat(&place).unwrap())
         };
         let name =
             if cfg!(target_arch = "x86_64") { "/lib64/ld-linux-x86-64.so.2" } else { "/lib/ld-linux-aarch64.so.1" };

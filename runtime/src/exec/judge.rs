@@ -4,6 +4,8 @@ use super::{
     Exec, ExecAnswer, ExecGuard, Withheld,
     chain::{self, Chain, Request},
     file::{self, Files},
+    names::Names,
+    stack::{LOADER, Loader},
 };
 use crate::{
     error::{Error, Result},
@@ -11,6 +13,7 @@ use crate::{
     sys::{call::Identity, notify},
 };
 use std::{
+    cell::OnceCell,
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
@@ -28,6 +31,9 @@ pub(crate) struct Judge {
     /// The resident program: pid 1, and what it becomes until its own `execve`.
     resident: Identity,
     files: Files,
+    names: Names,
+    /// The loader that tells where stacks are, once it was looked for.
+    loader: OnceCell<Option<Loader>>,
     withheld: Option<Arc<dyn Withheld>>,
     allowed: Allowed,
     /// Tests take the second look away.
@@ -40,8 +46,9 @@ impl Judge {
         let look = Error::io("look into the sandbox");
         let found = View::of(first).and_then(|view| Ok((view, file::identity(format!("/proc/{first}/exe").as_ref())?)));
         let (view, resident) = found.map_err(look)?;
-        let (files, allowed) = (Files::default(), Allowed::default());
-        Ok(Self { guard, view, resident, files, withheld: None, allowed, looks_twice: true })
+        let (files, names, allowed) = (Files::default(), Names::of(first), Allowed::default());
+        let (loader, withheld) = (OnceCell::new(), None);
+        Ok(Self { guard, view, resident, files, names, loader, withheld, allowed, looks_twice: true })
     }
 
     /// Refuses some files before the guard is asked.
@@ -105,20 +112,29 @@ impl Judge {
             return Ok(None);
         }
         let withheld = self.withheld.as_deref();
-        let followed = chain::follow(&self.view, &mut self.files, withheld, target, &request)?;
-        let Chain { stages, executed, identity } = followed;
+        let followed = chain::follow(&self.view, &mut self.files, &mut self.names, withheld, target, &request)?;
+        let Chain { stages, executed, identity, fixed } = followed;
+        // What is withheld is looked at again whatever its name.
+        let fixed = fixed && self.withheld.is_none();
         let pid = target.process().ok_or(libc::ESRCH)?;
         let (directory, environment) = (OnceLock::new(), OnceLock::new());
-        let exec = Exec { pid, stages, executed, target, variables: request.variables, directory, environment };
+        let exec = Exec { pid, stages, executed, fixed, target, variables: request.variables, directory, environment };
         Ok(Some((exec, identity)))
     }
 
     /// Nothing was allowed to what pid 1 becomes, nor to a process that sets up its thread without having executed anything.
-    fn second_look(&self, listener: &Listener, call: &Held) {
+    fn second_look(&mut self, listener: &Listener, call: &Held) {
+        let (view, guard, names) = (&self.view, &self.guard, &self.names);
+        self.loader.get_or_init(|| loader(view, names));
+        let mut loader = self.loader.get_mut().and_then(Option::as_mut);
+        let mut shows = |exec: &Exec| {
+            let expected = exec.on_stack().zip(loader.as_mut());
+            expected.is_some_and(|((name, argv), loader)| loader.shows(Target::of(call), call.instruction, name, argv))
+        };
         let as_allowed = |(exec, identity): &(Exec, Identity)| {
-            let same = exec.became(*identity).unwrap_or(false);
+            let same = shows(exec) || exec.became(*identity).unwrap_or(false);
             if !same && kill(listener, call) {
-                self.guard.killed(exec);
+                guard.killed(exec);
             }
             same
         };
@@ -128,6 +144,12 @@ impl Judge {
             listener.refuse(call, libc::EPERM);
         }
     }
+}
+
+/// The loader of this sandbox's programs, when nobody inside can exchange it.
+fn loader(view: &View, names: &Names) -> Option<Loader> {
+    let place = view.place(&names.fixed(view, LOADER.as_ref())?).ok()?;
+    Loader::parse(&file::content(&place).ok()?)
 }
 
 impl Handler for Judge {

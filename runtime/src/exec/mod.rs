@@ -8,7 +8,8 @@
 //! `SECCOMP_USER_NOTIF_FLAG_CONTINUE`"). So the first thing that a new program's libc or runtime does, setting up its main
 //! thread, waits as well: what was really executed, its file and its arguments, is compared with what was allowed, and the
 //! process is killed when it differs, before any of the program's own code has run. Nobody is traced, stopped or signalled
-//! otherwise, so job control sees nothing.
+//! otherwise, so job control sees nothing. Where the name that was executed cannot be made to mean another file ([`fixed`]), the
+//! new program's stack tells enough ([`stack`]); otherwise `/proc` does.
 //!
 //! **What this does not cover.** A program without libc that sets up no thread is not looked at twice. To execute one unseen,
 //! somebody inside must already run code of his own, and that code could have done the same itself: programs brought along, or
@@ -18,9 +19,13 @@
 //! What [`Sandbox::command`](crate::Sandbox::command) starts is the caller's own choice and not judged; what that executes is.
 
 mod chain;
+mod elf;
 mod file;
+mod fixed;
 mod judge;
 mod loader;
+mod names;
+mod stack;
 
 use crate::{notify::Target, sys::call::Identity};
 pub(crate) use judge::{Anything, Judge};
@@ -44,6 +49,8 @@ pub struct Exec {
     pub stages: Vec<Stage>,
     /// Index of the stage whose file the kernel executes.
     executed: usize,
+    /// Whether nobody inside can make the names of the stages mean other files.
+    fixed: bool,
     target: Target,
     /// Where the caller's list of variables is.
     variables: u64,
@@ -93,6 +100,14 @@ impl Exec {
             && self.shows("cmdline", &stage.argv)?
             && self.directory.get().map_or(Ok(true), |was| fs::read_link(self.proc("cwd")).map(|is| is == *was))?
             && self.environment.get().map_or(Ok(true), |was| self.shows("environ", was))?)
+    }
+
+    /// What its stack would show, if that is enough to say that it has become what was judged: the name leads nowhere else, and
+    /// nothing more was looked at. The name, and the arguments.
+    fn on_stack(&self) -> Option<(&[u8], &[OsString])> {
+        let asked = self.directory.get().is_some() || self.environment.get().is_some();
+        let name = self.stages[0].name.as_os_str().as_encoded_bytes();
+        (self.fixed && !asked).then(|| (name, self.stages[self.executed].argv.as_slice()))
     }
 
     /// Whether a file of the process lists exactly these strings.

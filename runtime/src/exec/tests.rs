@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Access, Sandbox,
-    notify::{Supervisor, Traps},
+    notify::{Supervisor, Traps, View},
 };
 use std::{
     path::Path,
@@ -69,5 +69,26 @@ fn what_is_exchanged_between_look_and_execution_does_not_run() {
             (caught, rounds) = (caught + killed, rounds + 1);
         }
         assert!(caught > 0, "{what}: nobody was caught");
+    }
+}
+
+#[test]
+fn only_names_that_nobody_inside_can_redirect_are_fixed() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    fs::copy("/usr/bin/env", root.join("env")).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/env", root.join("link")).unwrap();
+    let sandbox = Sandbox::builder().system().workspace(&root, Access::ReadWrite).start().unwrap();
+    let (view, names) = (View::of(sandbox.first()).unwrap(), names::Names::of(sandbox.first()));
+    let fixed = |path: &Path| names.fixed(&view, path);
+    for name in ["/usr/bin/env", "/usr/../usr/bin/./env"] {
+        assert_eq!(fixed(Path::new(name)), Some("/usr/bin/env".into()), "{name}");
+    }
+    assert_eq!(fixed(Path::new("/bin/sh")), fs::canonicalize("/bin/sh").ok());
+    for path in ["env", "link"].map(|name| root.join(name)) {
+        assert_eq!(fixed(&path), None, "{}", path.display());
+    }
+    for path in ["/proc/self/exe", "/proc/self/root/usr/bin/env", "/tmp/env", "/usr/bin/missing"] {
+        assert_eq!(fixed(Path::new(path)), None, "{path}");
     }
 }

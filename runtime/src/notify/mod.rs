@@ -31,8 +31,8 @@ use std::{
     },
     thread::{self, JoinHandle},
 };
-pub(crate) use target::Target;
-pub(crate) use view::{View, path_of};
+pub(crate) use target::{PAGE, Target};
+pub(crate) use view::{LINKS, View, components, path_of};
 
 /// Which calls wait. A process can have one listener, so one program traps whatever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use nix::{
 use std::{ffi::OsString, io::IoSliceMut, os::unix::ffi::OsStringExt};
 
 /// The smallest page there is: what begins in one can be read to its end.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 const WORD: usize = size_of::<u64>();
 /// Bytes of each string that are read at first, and strings that are read at once.
 const PIECE: usize = 128;
@@ -32,6 +32,11 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn of(call: &Held) -> Self {
         Self { thread: call.thread }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn thread(thread: i32) -> Self {
+        Self { thread }
     }
 
     /// Fills `buffer` from `address` on, as far as memory is there; the number of bytes.
@@ -90,7 +95,7 @@ impl Target {
     }
 
     /// Fills `buffer` with one piece after the other, each an address and a length, until one is not there.
-    pub(super) fn read_pieces(&self, pieces: &[(u64, usize)], buffer: &mut [u8]) -> Result<usize> {
+    pub(crate) fn read_pieces(&self, pieces: &[(u64, usize)], buffer: &mut [u8]) -> Result<usize> {
         let from = pieces.iter().map(|(address, length)| RemoteIoVec { base: *address as usize, len: *length });
         let from: Vec<RemoteIoVec> = from.collect();
         let read = process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(buffer)], &from);

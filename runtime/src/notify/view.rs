@@ -14,7 +14,7 @@ use std::{
     ffi::OsString,
     fs, io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Component, Path, PathBuf},
@@ -23,7 +23,7 @@ use std::{
 type Result<T> = std::result::Result<T, Errno>;
 
 /// As many symbolic links as the kernel follows (path_resolution(7)).
-const LINKS: usize = 40;
+pub(crate) const LINKS: usize = 40;
 const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
 /// The files of one sandbox as its processes see them.
@@ -64,25 +64,10 @@ impl View {
         }
     }
 
-    /// As [`find`](Self::find), with the path that the place has inside.
-    pub(crate) fn find_named(
-        &self,
-        target: Target,
-        directory: i32,
-        path: &Path,
-        follow: bool,
-    ) -> Result<(OwnedFd, PathBuf)> {
-        if is_plain(path) {
-            let how =
-                OpenHow::new().flags(PLACE).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
-            // Where there is no link on the way the path is the place's own; asking for that costs more than finding it.
-            if let Ok(place) = openat2(&self.root, path, how) {
-                return Ok((place, path.to_owned()));
-            }
-        }
-        let place = self.find(target, directory, path, follow)?;
-        let path = path_of(place.as_fd())?;
-        Ok((place, path))
+    /// Names the place at a path on which there is no link.
+    pub(crate) fn place(&self, path: &Path) -> Result<OwnedFd> {
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        openat2(&self.root, path, OpenHow::new().flags(PLACE | OFlag::O_NOFOLLOW).resolve(resolve))
     }
 
     fn duplicate(&self) -> Result<OwnedFd> {
@@ -123,14 +108,8 @@ impl View {
     }
 }
 
-/// Whether a path is absolute and each of its components a name.
-fn is_plain(path: &Path) -> bool {
-    let mut names = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
-    names.next().is_some_and(<[u8]>::is_empty) && names.all(|name| !matches!(name, b"" | b"." | b".."))
-}
-
 /// What is to be walked, the next one last.
-fn components(path: &Path) -> Vec<OsString> {
+pub(crate) fn components(path: &Path) -> Vec<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),
