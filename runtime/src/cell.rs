@@ -6,12 +6,13 @@ use crate::{
     compile,
     enforced::{Enforced, Protection},
     error::{Error, Result},
-    executable, landlocked,
+    executable,
+    landlocked::{self, COMPLETE},
     plan::Mount,
     program::{self, LIFTED, Program, Step},
     sandbox::{self, Sandbox},
     socket,
-    sys::launch,
+    sys::{self, launch},
 };
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
@@ -88,7 +89,8 @@ fn possible(sandbox: &Sandbox) -> Result<()> {
         let needs = "a command has its own /tmp only in a sandbox with namespaces".into();
         return Err(Error::Unsupported { protection: Protection::Namespaces, needs });
     }
-    if !holds(Protection::Landlock) {
+    // Nothing else keeps its signals from the others, and theirs from it.
+    if !holds(Protection::Landlock) || sys::landlock::abi() < COMPLETE {
         return Err(without_landlock());
     }
     let hidden = |mount: &&Mount| PRIVATE.iter().any(|private| mount.path().starts_with(private));
@@ -103,6 +105,7 @@ fn possible(sandbox: &Sandbox) -> Result<()> {
 }
 
 fn without_landlock() -> Error {
-    let needs = "a command has its own /tmp only where Landlock holds".into();
+    let abi = sys::landlock::abi();
+    let needs = format!("for a command's own /tmp Landlock ABI {COMPLETE} is needed (Linux 6.12), found {abi}");
     Error::Unsupported { protection: Protection::Landlock, needs }
 }

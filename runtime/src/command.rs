@@ -151,7 +151,8 @@ impl<'sandbox> Command<'sandbox> {
     /// removed or renamed, in `/tmp` neither. Paths are those inside, exist and have no symbolic link on the way. Said more
     /// than once, the paths add up. Of what the sandbox refuses nothing becomes possible; devices stay writable.
     ///
-    /// A command with this or [`may_read`](Self::may_read) can neither signal nor trace the sandbox's other commands.
+    /// A command with this or [`may_read`](Self::may_read) can neither signal nor trace the sandbox's other commands: for that
+    /// Landlock ABI 6 is needed (Linux 6.12).
     pub fn may_write<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> &mut Self {
         let paths = paths.into_iter().map(|path| path.as_ref().to_owned());
         self.rights.write.get_or_insert_default().extend(paths);
@@ -168,7 +169,7 @@ impl<'sandbox> Command<'sandbox> {
 
     /// Gives the command a `/tmp` and a `/var/tmp` of its own, empty and gone when it and all it has started have ended. It
     /// costs about as much as half a sandbox. Nothing that the plan shows may lie below either, and the command can neither
-    /// signal nor trace the sandbox's others, nor they it.
+    /// signal nor trace the sandbox's others, nor they it: for that Landlock ABI 6 is needed (Linux 6.12).
     pub fn private_tmp(&mut self, private: bool) -> &mut Self {
         self.private_tmp = private;
         self

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "integration tests are a test module")]
 
+#[path = "arena/kernel.rs"]
+mod kernel;
+
 use holdpoint_runtime::{Access, Command, Error, Exec, ExecAnswer, Limit, Limits, Sandbox, Stdio};
 use std::{
     fs,
@@ -19,18 +22,26 @@ struct Place {
     sandbox: Sandbox,
 }
 
-fn place() -> Place {
+fn place() -> Option<Place> {
     place_with(Limits::default())
 }
 
-fn place_with(limits: Limits) -> Place {
+/// A place whose commands can have a `/tmp` of their own. An older kernel would not keep them apart: there it is refused, and
+/// nothing runs.
+fn place_with(limits: Limits) -> Option<Place> {
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     let workspace = directory.path().to_owned();
     fs::write(workspace.join(".env"), "SECRET").unwrap();
     fs::create_dir(workspace.join("sub")).unwrap();
     let mut builder = Sandbox::builder();
     builder.system().workspace(&workspace, Access::ReadWrite).deny_read("**/.env*").limits(limits);
-    Place { _directory: directory, workspace, sandbox: builder.start().unwrap() }
+    let place = Place { _directory: directory, workspace, sandbox: builder.start().unwrap() };
+    if kernel::keeps_apart() {
+        return Some(place);
+    }
+    kernel::is_refusal(&place.command("echo ran > ran", true).status().unwrap_err());
+    assert!(!place.workspace.join("ran").exists());
+    None
 }
 
 impl Place {
@@ -48,7 +59,7 @@ impl Place {
 
 #[test]
 fn tmp_is_private_and_the_workspace_is_not() {
-    let place = place();
+    let Some(place) = place() else { return };
     assert_eq!(place.output("echo shared | tee /tmp/a /var/tmp/a", false), "shared\n");
     assert_eq!(
         place.output("ls -A /tmp /var/tmp; echo own > /tmp/b; echo work > made; cat /tmp/b", true),
@@ -62,7 +73,7 @@ fn tmp_is_private_and_the_workspace_is_not() {
 
 #[test]
 fn everything_else_holds_there_too() {
-    let place = place();
+    let Some(place) = place() else { return };
     let look = "
         grep -E '^(Cap|NoNewPrivs|Seccomp)' /proc/self/status
         ulimit -c; ulimit -n; cat .env; echo x > .envrc; echo x > /usr/x; echo x > /dev/x; echo x > /x
@@ -77,7 +88,7 @@ fn everything_else_holds_there_too() {
 
 #[test]
 fn a_secret_that_appears_later_is_covered_there_too() {
-    let place = place();
+    let Some(place) = place() else { return };
     let script = "echo ready; for i in $(seq 1000); do
         [ -e sub/.env.late ] && ! cat sub/.env.late > /dev/null 2>&1 && echo covered && exit
         sleep 0.01
@@ -94,7 +105,7 @@ fn a_secret_that_appears_later_is_covered_there_too() {
 
 #[test]
 fn neither_side_reaches_the_other() {
-    let place = place();
+    let Some(place) = place() else { return };
     let mut other = place.sandbox.command("sleep").arg("100").spawn().unwrap();
     let mut own = place.command("exec sleep 100", true).spawn().unwrap();
     let reach = |pid: i32| {
@@ -115,7 +126,7 @@ fn neither_side_reaches_the_other() {
 
 #[test]
 fn streams_terminals_limits_and_trees_work_as_always() {
-    let place = place_with(Limits { open_files: Some(77), ..Limits::default() });
+    let Some(place) = place_with(Limits { open_files: Some(77), ..Limits::default() }) else { return };
     assert_eq!(place.output("ulimit -n", true), "77\n");
     let mut child = place.command("tr a-z A-Z", true).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.as_mut().unwrap().write_all(b"cell").unwrap();
@@ -137,7 +148,7 @@ fn streams_terminals_limits_and_trees_work_as_always() {
 
 #[test]
 fn fewer_rights_and_an_own_tmp_go_together() {
-    let place = place();
+    let Some(place) = place() else { return };
     let script = "echo x > /tmp/x && echo x > sub/x && cat /tmp/x && ! echo x > y";
     let status = place.command(script, true).may_write([place.workspace.join("sub")]).output().unwrap();
     assert!(status.status.success(), "{status:?}");
@@ -146,7 +157,7 @@ fn fewer_rights_and_an_own_tmp_go_together() {
 
 #[test]
 fn memory_is_counted_there_too() {
-    let place = place_with(Limits { memory: Some(256 << 20), ..Limits::default() });
+    let Some(place) = place_with(Limits { memory: Some(256 << 20), ..Limits::default() }) else { return };
     let mut hog = place.sandbox.command("python3");
     assert!(!hog.args(["-c", "b'x' * (512 << 20)"]).private_tmp(true).output().unwrap().status.success());
     assert!(place.sandbox.limits_reached().contains_key(&Limit::Memory));
@@ -154,7 +165,9 @@ fn memory_is_counted_there_too() {
 
 #[test]
 fn time_is_counted_there_too() {
-    let place = place_with(Limits { wall_time: Some(Duration::from_secs(1)), ..Limits::default() });
+    let Some(place) = place_with(Limits { wall_time: Some(Duration::from_secs(1)), ..Limits::default() }) else {
+        return;
+    };
     assert_eq!(place.command("exec sleep 100", true).status().unwrap().signal(), Some(9));
 }
 
@@ -169,6 +182,9 @@ fn a_supervisor_is_not_got_around() {
 
 #[test]
 fn a_tmp_that_would_hide_what_is_shown_is_refused() {
+    if !kernel::keeps_apart() {
+        return;
+    }
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     let sandbox = Sandbox::builder().system().workspace(directory.path(), Access::ReadWrite).start().unwrap();
     let error = sandbox.command("true").private_tmp(true).status().unwrap_err();
@@ -177,7 +193,7 @@ fn a_tmp_that_would_hide_what_is_shown_is_refused() {
 
 #[test]
 fn a_cell_ends_with_its_sandbox() {
-    let place = place();
+    let Some(place) = place() else { return };
     let mut child = place.command("while :; do echo x >> beat; sleep 0.01; done", true).spawn().unwrap();
     let beat = place.workspace.join("beat");
     while !beat.exists() {

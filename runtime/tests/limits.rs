@@ -398,7 +398,7 @@ fn output_is_passed_on_as_it_comes() {
 #[test]
 fn time_of_a_command() {
     let place = workspace();
-    let limits = Limits { wall_time: Some(Duration::from_millis(200)), ..Limits::default() };
+    let limits = Limits { wall_time: Some(Duration::from_secs(2)), ..Limits::default() };
     let sandbox = start(place.path(), &limits);
     assert!(sandbox.command("true").status().unwrap().success());
     assert_eq!(reached(&sandbox), []);

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use super::kernel;
 use holdpoint_runtime::{Builder, Error, Protection, Sandbox};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
@@ -17,7 +18,10 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    pub(crate) const ALL: [Host; 2] = [Host::Plain, Host::Container];
+    /// Those on which this kernel can hold a sandbox: without namespaces an older one is refused.
+    pub(crate) fn possible() -> &'static [Host] {
+        if kernel::keeps_apart() { &[Host::Plain, Host::Container] } else { &[Host::Plain] }
+    }
 
     pub(crate) fn start(self, builder: &mut Builder) -> Result<Sandbox, Error> {
         match self {
