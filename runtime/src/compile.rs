@@ -439,6 +439,10 @@ pub(crate) fn warden(resident: RawFd, first: RawFd, socket: RawFd) -> Program {
     Program::new(steps, Vec::new())
 }
 
+/// How many processes more than the plan's limit RLIMIT_NPROC lets be: the warden counts for the user in the namespace and not
+/// in the control group, and where there is a group, it is the one that says that the limit was reached.
+pub(crate) const SPARE: u64 = 4;
+
 /// The resource limits of a plan, by the kernel's numbers.
 pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
     let limits = &plan.limits;
@@ -446,7 +450,7 @@ pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
     let seconds = limits.cpu_time.map(|time| time.as_secs().max(1));
     let bounds = [
         (libc::RLIMIT_CORE, Some(0), 0),
-        (libc::RLIMIT_NPROC, limits.pids, 0),
+        (libc::RLIMIT_NPROC, limits.pids.map(|pids| pids.saturating_add(SPARE)), 0),
         (libc::RLIMIT_CPU, seconds, 1),
         (libc::RLIMIT_NOFILE, limits.open_files, 0),
         (libc::RLIMIT_FSIZE, limits.disk, 0),

@@ -19,6 +19,7 @@ pub(crate) use output::{Budget, Tap, Taps};
 use crate::{
     cgroup::{Controller, Groups, Hierarchies, Parent, Version},
     child::Origin,
+    compile::SPARE,
     ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
@@ -201,7 +202,9 @@ impl Report<'_> {
         let (most, how) = match groups.holder(Controller::Pids) {
             Some(version) => (pids, version.to_string()),
             None if namespace => (pids.max(LEAST_PID_MAX), "pid_max of the namespace".into()),
-            None if !geteuid().is_root() => (pids, "RLIMIT_NPROC of the user in the namespace".into()),
+            None if !geteuid().is_root() => {
+                (pids.saturating_add(SPARE), "RLIMIT_NPROC of the user in the namespace".into())
+            }
             None => {
                 let needs = "root's processes can be limited since Linux 6.14, or with a control group that can be divided; \
                              run as an ordinary user";
