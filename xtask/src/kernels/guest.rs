@@ -1,9 +1,12 @@
 //! Inside a machine: all that is to be run there, as root and as an ordinary user, each in a control group of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -36,6 +39,19 @@ pub(crate) struct Battery {
     pub(crate) corpus: Option<(PathBuf, String)>,
 }
 
+impl Battery {
+    /// For each part that can be run in part, which of it: test files, classes of the corpus.
+    pub(crate) fn scope(&self) -> BTreeMap<String, String> {
+        let mut files: Vec<_> = self.tests.iter().map(Binary::name).collect();
+        files.sort_unstable();
+        files.dedup();
+        let classes = self.corpus.as_ref().map_or("", |(_, classes)| classes);
+        [("tests", files.join(" ")), ("corpus", classes.replace(',', " "))]
+            .map(|(part, of)| (part.to_owned(), of))
+            .into()
+    }
+}
+
 /// What was found on a kernel.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Findings {
@@ -45,6 +61,8 @@ pub(crate) struct Findings {
     pub(crate) refused: Option<String>,
     /// One for each part and user.
     pub(crate) parts: Vec<Part>,
+    /// Whether that is all: a machine can stop before.
+    pub(crate) finished: bool,
 }
 
 /// What came of one part for one user.
@@ -77,29 +95,54 @@ pub(crate) struct Options {
     results: PathBuf,
 }
 
-/// Runs the battery and writes down what was found.
+/// Runs the battery and writes down what was found, part by part: both users at once, for a machine has two processors.
 pub(crate) fn main(options: &Options) -> Result<bool> {
     let battery: Battery = serde_json::from_slice(&fs::read(options.results.join(BATTERY))?)?;
     open_way(&battery)?;
     let ordinary = Ordinary::new()?;
     let users = [Login::root()?, Login::ordinary(&ordinary)?];
-    let mut findings = Findings { doctor: doctor(&users[1], &battery.holdpoint)?, refused: None, parts: Vec::new() };
-    for user in &users {
-        let (part, refused) = scenes::play(user, &battery.holdpoint)?;
-        findings.refused = findings.refused.or(refused);
-        findings.parts.push(part);
-    }
-    if findings.refused.is_none() {
-        if !battery.tests.is_empty() {
-            findings.parts.extend(users.iter().map(|user| tests(user, &battery.tests)).collect::<Result<Vec<_>>>()?);
-        }
-        if let Some((at, classes)) = &battery.corpus {
-            let run = |user| corpus(user, &battery.holdpoint, at, classes);
-            findings.parts.extend(users.iter().map(run).collect::<Result<Vec<_>>>()?);
-        }
-    }
-    fs::write(options.results.join(RESULTS), serde_json::to_vec_pretty(&findings)?)?;
+    let doctor = doctor(&users[1], &battery.holdpoint)?;
+    let findings = Findings { doctor, refused: None, parts: Vec::new(), finished: false };
+    let written = Written { findings: Mutex::new(findings), file: options.results.join(RESULTS) };
+    thread::scope(|scope| {
+        let runs = users.each_ref().map(|user| scope.spawn(|| run(user, &battery, &written)));
+        runs.into_iter().try_for_each(|run| run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    written.change(|findings| findings.finished = true)?;
     Ok(true)
+}
+
+/// All parts, as one user.
+fn run(user: &Login<'_>, battery: &Battery, written: &Written) -> Result<()> {
+    let (part, refused) = scenes::play(user, &battery.holdpoint)?;
+    let goes_on = refused.is_none();
+    written.change(|findings| {
+        findings.parts.push(part);
+        findings.refused = findings.refused.take().or(refused);
+    })?;
+    if goes_on && !battery.tests.is_empty() {
+        let part = tests(user, &battery.tests)?;
+        written.change(|findings| findings.parts.push(part))?;
+    }
+    if let (true, Some((at, classes))) = (goes_on, &battery.corpus) {
+        let part = corpus(user, &battery.holdpoint, at, classes)?;
+        written.change(|findings| findings.parts.push(part))?;
+    }
+    Ok(())
+}
+
+/// What was found so far, on the host as soon as it is known.
+struct Written {
+    findings: Mutex<Findings>,
+    file: PathBuf,
+}
+
+impl Written {
+    fn change(&self, change: impl FnOnce(&mut Findings)) -> Result<()> {
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut findings);
+        Ok(fs::write(&self.file, serde_json::to_vec_pretty(&*findings)?)?)
+    }
 }
 
 /// Whoever runs a part, with a control group that is delegated to him.

@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// A release, as far as it matters: `6.1`, `6.12.95`, or `newest`.
     #[arg(long, value_name = "VERSION", default_values = SERIES)]
     kernel: Vec<String>,
+    /// This static `holdpoint` instead of one that is built here.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// An attack corpus to run on each kernel too, as root and as an ordinary user.
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
@@ -85,7 +88,10 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
 
 /// What is to be run inside, built here: the machines share this host's files.
 fn battery(options: &Options) -> Result<Battery> {
-    let holdpoint = tree::holdpoint(Build::Static)?;
+    let holdpoint = match &options.binary {
+        Some(binary) => binary.canonicalize().with_context(|| binary.display().to_string())?,
+        None => tree::holdpoint(Build::Static)?,
+    };
     let mut tests = if options.smoke { Vec::new() } else { ordinary::build(&tree::root())? };
     tests.retain(|test| options.test.is_empty() || options.test.iter().any(|name| test.name() == name));
     let corpus = options.corpus.as_ref().map(|corpus| corpus.canonicalize()).transpose().context("the corpus")?;

@@ -1,5 +1,6 @@
 //! What was found on each kernel: lines for a terminal, a table for the page in `docs/`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::fs;
@@ -24,6 +25,8 @@ const ROW: &str = "row.json";
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) release: String,
+    /// Which files of the tests and which classes of the corpus were run.
+    pub(crate) scope: BTreeMap<String, String>,
     pub(crate) findings: Findings,
     pub(crate) minutes: u64,
 }
@@ -36,7 +39,7 @@ impl Row {
 
     /// Whether nothing failed. A kernel that is refused is well when nothing ran on it.
     pub(crate) fn good(&self) -> bool {
-        self.findings.parts.iter().all(|part| part.tally.failed == 0)
+        self.findings.finished && self.findings.parts.iter().all(|part| part.tally.failed == 0)
     }
 
     fn landlock(&self) -> &str {
@@ -76,8 +79,10 @@ impl Row {
     }
 
     fn part(&self, name: &str) -> String {
-        let parts = self.findings.parts.iter().filter(|part| part.name == name);
-        named(parts.map(Part::to_string))
+        let mut parts: Vec<_> = self.findings.parts.iter().filter(|part| part.name == name).collect();
+        parts.sort_by_key(|part| part.user != "root");
+        let scope = self.scope.get(name).filter(|_| !parts.is_empty()).map(|scope| format!("of {scope}"));
+        named(parts.into_iter().map(Part::to_string).chain(scope))
     }
 }
 
@@ -99,7 +104,7 @@ impl fmt::Display for Row {
             writeln!(f, "  {}: {part}", part.name)?;
             part.failed.iter().try_for_each(|failed| writeln!(f, "    failed: {failed}"))?;
         }
-        write!(f, "  {} minutes", self.minutes)
+        write!(f, "  {}{} minutes", if self.findings.finished { "" } else { "not finished after " }, self.minutes)
     }
 }
 
@@ -149,6 +154,9 @@ fn table(rows: &[Row]) -> String {
         if let Some(refused) = &findings.refused {
             writeln!(notes, "- {release} is refused: {}", refused.lines().collect::<Vec<_>>().join(" ")).ok();
         }
+        if !findings.finished {
+            writeln!(notes, "- {release} was not finished: what is missing was not run to its end").ok();
+        }
         for part in findings.parts.iter().filter(|part| !part.failed.is_empty()) {
             writeln!(notes, "- {release}, {} as {}, failed: `{}`", part.name, part.user, part.failed.join("`, `")).ok();
         }
@@ -172,8 +180,11 @@ mod tests {
     use serde_json::json;
 
     fn row(release: &str, doctor: &Value, parts: &Value) -> Row {
-        let findings = json!({"doctor": doctor, "refused": null, "parts": parts});
-        serde_json::from_value(json!({"release": release, "findings": findings, "minutes": 3})).unwrap()
+        let findings = json!({"doctor": doctor, "refused": null, "parts": parts, "finished": true});
+        serde_json::from_value(
+            json!({"release": release, "scope": {"tests": "limits rights"}, "findings": findings, "minutes": 3}),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -191,8 +202,7 @@ mod tests {
         let row = row("6.1.0-50-amd64", &doctor, &parts);
         assert!(!row.good());
         let table = table(&[row]);
-        let cells =
-            "| 6.1.0-50-amd64 | ABI 2 | memory | yes | works; does without: inotify | – | 4 of 5 as root | – | 3 |\n";
+        let cells = "| 6.1.0-50-amd64 | ABI 2 | memory | yes | works; does without: inotify | – | 4 of 5 as root, of limits rights | – | 3 |\n";
         assert!(table.contains(cells), "{table}");
         assert!(table.ends_with("\n- 6.1.0-50-amd64, tests as root, failed: `limits::disk`\n"), "{table}");
     }

@@ -50,7 +50,7 @@ struct Scene {
 }
 
 const fn scene(name: &'static str, mode: Option<&'static str>, works: Option<&'static str>) -> Scene {
-    Scene { name, mode, strict: false, tries: 100, works }
+    Scene { name, mode, strict: false, tries: 30, works }
 }
 
 const SCENES: [Scene; 5] = [
