@@ -130,7 +130,7 @@ impl Layer {
             nix::errno::Errno::ELOOP => {
                 wrong("is or lies behind a symbolic link, which a command could turn elsewhere; name the real path")
             }
-            other => wrong(&format!("{}; name something that exists inside", std::io::Error::from(other))),
+            other => wrong(&format!("{}; name something that exists inside", other.desc())),
         })?;
         let found = fstat(&place).map_err(Error::errno("look at a path inside"))?;
         let directory = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
