@@ -2,7 +2,8 @@
 //!
 //! `costs start ROUNDS MIB`: milliseconds for `/bin/true`, spawned bare, in a fresh sandbox and in a living one, by a process
 //! that holds MIB MiB of memory.
-//! `costs rate COUNT`: commands per second in a living sandbox, from two threads.
+//! `costs rate COUNT DIRECTORY PROGRAM CODE`: commands per second in a living sandbox, from two threads; each ends with CODE.
+//! `costs smallest FILE`: writes a program that ends at once, with 64, and prints nothing.
 //! `costs inside ROUNDS DIRECTORY COMMAND…`: milliseconds for a command in a directory, bare and in a living sandbox.
 //! `costs guard ROUNDS DIRECTORY COMMAND…`: the same in two living sandboxes, one of which judges each program before it is
 //! executed and allows it, and how many that were in one round.
@@ -13,7 +14,9 @@ use holdpoint_runtime::{Access, Builder, Exec, ExecAnswer, Sandbox};
 use std::{
     env,
     error::Error,
+    fs::{self, Permissions},
     hint::black_box,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{ExitStatus, Stdio},
     sync::{
@@ -30,7 +33,8 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["start", rounds, mib] => start(rounds.parse()?, mib.parse()?),
-        ["rate", count] => rate(count.parse()?),
+        ["rate", count, directory, program, code] => rate(count.parse()?, Path::new(directory), program, code.parse()?),
+        ["smallest", file] => smallest(Path::new(file)),
         [what @ ("inside" | "guard" | "strict"), rounds, directory, program, words @ ..] => {
             let work = Work { directory, program, words };
             match *what {
@@ -39,7 +43,7 @@ fn main() -> Result<()> {
                 _ => strict(rounds.parse()?, &work),
             }
         }
-        _ => Err("usage: costs start ROUNDS MIB | rate COUNT | inside|guard|strict ROUNDS DIRECTORY COMMAND…".into()),
+        _ => Err("usage: costs start ROUNDS MIB | rate COUNT DIRECTORY PROGRAM CODE | smallest FILE | inside|guard|strict ROUNDS DIRECTORY COMMAND…".into()),
     }
 }
 
@@ -65,12 +69,12 @@ fn start(rounds: usize, mib: usize) -> Result<()> {
     Ok(())
 }
 
-fn rate(count: usize) -> Result<()> {
+fn rate(count: usize, directory: &Path, program: &str, code: i32) -> Result<()> {
     const WORKERS: usize = 2;
-    let workspace = tempfile::tempdir()?;
-    let living = builder(workspace.path()).start()?;
+    let living = builder(directory).start()?;
     let begun = Instant::now();
-    let worker = || (0..count).all(|_| living.command("/bin/true").status().is_ok_and(|status| status.success()));
+    let worker =
+        || (0..count).all(|_| living.command(program).status().is_ok_and(|status| status.code() == Some(code)));
     let done = thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().all(|worker| worker.join().unwrap_or(false))
@@ -80,6 +84,12 @@ fn rate(count: usize) -> Result<()> {
     }
     println!("commands per second\t{:.0}", (WORKERS * count) as f64 / begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// The resident program: no libc, a few kilobytes, and without a role nothing to do.
+fn smallest(file: &Path) -> Result<()> {
+    fs::write(file, include_bytes!(concat!(env!("OUT_DIR"), "/resident")))?;
+    Ok(fs::set_permissions(file, Permissions::from_mode(0o755))?)
 }
 
 /// A command in a directory.

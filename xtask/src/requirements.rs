@@ -70,8 +70,9 @@ pub(crate) const KERNELS: &[Requirement] = &[
     need(&["/usr/share/keyrings/debian-archive-keyring.gpg"], "debian-archive-keyring"),
 ];
 
-/// For the comparison of launch times.
-pub(crate) const BENCH: &[Requirement] = &[need(&["bwrap"], "bubblewrap")];
+/// For the comparison of launch times: bubblewrap, and what srt does not start without.
+pub(crate) const BENCH: &[Requirement] =
+    &[need(&["bwrap"], "bubblewrap"), need(&["rg"], "ripgrep"), need(&["socat"], "socat")];
 
 /// Makes sure that every program is there: installs what is missing when root, fails and says how otherwise.
 pub(crate) fn ensure(requirements: &[Requirement]) -> Result<()> {

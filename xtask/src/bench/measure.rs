@@ -1,9 +1,12 @@
 //! Interleaved timing: every command once a round, in rotated order, so that a busy moment hits all alike.
 
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::process;
 
@@ -13,16 +16,35 @@ pub(super) struct Subject {
     pub name: &'static str,
     /// Makes the command anew for each start.
     pub command: Box<dyn Fn() -> Command>,
+    /// How it ends.
+    pub code: i32,
+    /// The mount namespace to start it in, unless it is ours.
+    pub within: Option<OwnedFd>,
 }
 
 impl Subject {
     pub(super) fn new(name: &'static str, command: impl Fn() -> Command + 'static) -> Self {
-        Self { name, command: Box::new(command) }
+        Self { name, command: Box::new(command), code: 0, within: None }
     }
 
-    /// Whether it works here at all.
-    pub(super) fn runs(&self) -> bool {
-        once(self).is_ok()
+    /// The same as another row.
+    pub(super) fn called(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Why it does not work here, in the last words of its own.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let answer = start_where(self, |mut command| Ok(command.stdin(Stdio::null()).output()?));
+        match answer {
+            Ok(output) if output.status.code() == Some(self.code) => None,
+            Ok(output) => {
+                let said = [output.stdout, output.stderr].concat();
+                let said = String::from_utf8_lossy(&said);
+                let last = said.lines().rev().find(|line| !line.trim().is_empty());
+                Some(last.unwrap_or("it says nothing").trim().to_owned())
+            }
+            Err(error) => Some(format!("{error:#}")),
+        }
     }
 }
 
@@ -65,15 +87,29 @@ fn ratios(own: &[f64], other: &[f64]) -> Vec<f64> {
 
 /// Milliseconds from before the start until the end of one run.
 fn once(subject: &Subject) -> Result<f64> {
-    let mut command = (subject.command)();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let start = Instant::now();
-    let status = command.status().with_context(|| format!("could not start {}", subject.name))?;
-    let time = start.elapsed().as_secs_f64() * 1000.0;
-    if !status.success() {
-        bail!("{} ended with {}: `{}`", subject.name, process::code(status), process::shown(&command));
-    }
-    Ok(time)
+    let (name, code) = (subject.name, subject.code);
+    start_where(subject, move |mut command| {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let start = Instant::now();
+        let status = command.status().with_context(|| format!("could not start {name}"))?;
+        let time = start.elapsed().as_secs_f64() * 1000.0;
+        if status.code() != Some(code) {
+            bail!("{name} ended with {}: `{}`", process::code(status), process::shown(&command));
+        }
+        Ok(time)
+    })
+}
+
+/// Has a subject's command started in its namespace: a thread can be in one of its own, so that nothing else has to start it.
+fn start_where<T: Send>(subject: &Subject, start: impl FnOnce(Command) -> Result<T> + Send) -> Result<T> {
+    let command = (subject.command)();
+    let Some(namespace) = &subject.within else { return start(command) };
+    let there = || {
+        unshare(CloneFlags::CLONE_FS)?;
+        setns(namespace, CloneFlags::CLONE_NEWNS)?;
+        start(command)
+    };
+    thread::scope(|scope| scope.spawn(there).join()).map_err(|_| anyhow!("the thread failed"))?
 }
 
 /// The value that a share of all values lies below.
@@ -105,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_subject_that_fails_is_not_timed() {
-        let subject = Subject { name: "false", command: Box::new(|| Command::new("false")) };
+        let subject = Subject::new("false", || Command::new("false"));
+        assert!(subject.refusal().is_some());
         assert!(interleaved(&[subject], 1).is_err());
     }
 }

@@ -3,6 +3,7 @@
 
 mod judged;
 mod measure;
+mod others;
 mod peers;
 mod plot;
 mod tables;

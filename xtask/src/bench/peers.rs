@@ -1,16 +1,12 @@
-//! What Holdpoint is compared with, each with the isolation it can give closest to ours. A peer that is not installed is
-//! skipped by name.
+//! Where the comparison takes place, Holdpoint, and bubblewrap, with the isolation it can give closest to ours.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::Result;
 
 use super::measure::Subject;
-use crate::process;
-use crate::requirements::find;
 
 /// Where the comparison takes place.
 pub(super) struct Scene {
@@ -29,8 +25,11 @@ approval_policy = "full-auto"
 
 [profile.hidden]
 extends = "launch"
-deny_read_paths = ["**/.env*"]
+deny_read_paths = ["**/.env", "**/.env.*"]
 "#;
+
+/// What is run where it is about the sandbox alone.
+const TRUE: &str = "/bin/true";
 
 impl Scene {
     /// Prepares a directory for the comparison.
@@ -42,7 +41,7 @@ impl Scene {
         Ok(scene)
     }
 
-    fn home(&self) -> PathBuf {
+    pub(super) fn home(&self) -> PathBuf {
         self.place.join("home")
     }
 
@@ -52,23 +51,39 @@ impl Scene {
     }
 
     pub(super) fn bare() -> Subject {
-        Subject::new("bare exec", || Command::new("/bin/true"))
+        Self::bare_of(Path::new(TRUE))
+    }
+
+    pub(super) fn bare_of(payload: &Path) -> Subject {
+        let payload = payload.to_owned();
+        Subject::new("bare exec", move || Command::new(&payload))
     }
 
     /// `holdpoint run -- /bin/true`, every layer on.
     pub(super) fn holdpoint(&self, profile: &'static str, workspace: &Path) -> Subject {
+        self.holdpoint_of(profile, workspace, Path::new(TRUE))
+    }
+
+    pub(super) fn holdpoint_of(&self, profile: &'static str, workspace: &Path, payload: &Path) -> Subject {
+        let payload = payload.to_owned();
         let (binary, config, home) = (self.binary.clone(), self.config.clone(), self.home());
         let workspace = workspace.to_owned();
         Subject::new("holdpoint run", move || {
             let mut command = Command::new(&binary);
             command.args(["run", "--profile", profile, "--config"]).arg(&config).arg("--workspace").arg(&workspace);
-            command.args(["--", "/bin/true"]).current_dir(&workspace).env("HOME", &home).env_remove("XDG_STATE_HOME");
+            command.arg("--").arg(&payload);
+            command.current_dir(&workspace).env("HOME", &home).env_remove("XDG_STATE_HOME");
             command
         })
     }
 
     /// bubblewrap with the namespaces and the view that Holdpoint gives; it has no Landlock and, here, no seccomp program.
     pub(super) fn bubblewrap(&self, workspace: &Path, hidden: Vec<PathBuf>) -> Subject {
+        self.bubblewrap_of(workspace, hidden, Path::new(TRUE))
+    }
+
+    pub(super) fn bubblewrap_of(&self, workspace: &Path, hidden: Vec<PathBuf>, payload: &Path) -> Subject {
+        let payload = payload.to_owned();
         let (workspace, home) = (workspace.to_owned(), self.home());
         Subject::new("bubblewrap", move || {
             let mut command = Command::new("bwrap");
@@ -87,7 +102,7 @@ impl Scene {
             for file in &hidden {
                 command.args(["--ro-bind", "/dev/null"]).arg(file);
             }
-            command.arg("--chdir").arg(&workspace).args(["--", "/bin/true"]);
+            command.arg("--chdir").arg(&workspace).arg("--").arg(&payload);
             command
         })
     }
@@ -104,87 +119,5 @@ impl Scene {
             command.args(["--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev", "/bin/true"]);
             command
         })
-    }
-
-    /// Every other peer that is here and starts, and the names of those that are not or do not.
-    pub(super) fn others(&self) -> Result<(Vec<Subject>, Vec<String>)> {
-        let (mut present, mut absent) = (Vec::new(), Vec::new());
-        let bundle = self.bundle()?;
-        for (program, subject) in [
-            ("crun", self.engine("crun", "crun", &bundle)),
-            ("runc", self.engine("runc", "runc", &bundle)),
-            ("firejail", self.firejail()),
-            ("codex", self.codex()?),
-            ("srt", self.srt()?),
-        ] {
-            if find(program).is_none() {
-                absent.push(format!("{program} (not installed)"));
-            } else if subject.runs() {
-                present.push(subject);
-            } else {
-                absent.push(format!("{program} (does not start here)"));
-            }
-        }
-        Ok((present, absent))
-    }
-
-    /// A bundle with the mounts of a plan, made by Holdpoint itself.
-    fn bundle(&self) -> Result<PathBuf> {
-        let bundle = self.place.join("bundle");
-        let mut command = Command::new(&self.binary);
-        command
-            .args(["bundle", "--allow-missing", "landlock,reserved-names", "--profile", "launch", "--config"])
-            .arg(&self.config)
-            .arg("--workspace")
-            .arg(self.empty());
-        command.arg(&bundle).args(["--", "/bin/true"]).current_dir(self.empty()).env("HOME", self.home());
-        process::run(command.stderr(std::process::Stdio::null())).context("the bundle for the engines")?;
-        Ok(bundle)
-    }
-
-    fn engine(&self, name: &'static str, program: &'static str, bundle: &Path) -> Subject {
-        let (bundle, state) = (bundle.to_owned(), self.place.join(format!("{name}-state")));
-        let count = std::cell::Cell::new(0);
-        Subject::new(name, move || {
-            count.set(count.get() + 1);
-            let mut command = Command::new(program);
-            command.arg("--root").arg(&state).arg("run").arg("--bundle").arg(&bundle);
-            command.arg(format!("bench-{}-{}", std::process::id(), count.get()));
-            command
-        })
-    }
-
-    fn firejail(&self) -> Subject {
-        let workspace = self.empty();
-        Subject::new("firejail", move || {
-            let mut command = Command::new("firejail");
-            command.args(["--quiet", "--noprofile", "--net=none", "--private-tmp", "--read-only=/", "--seccomp"]);
-            command.arg(format!("--read-write={}", workspace.display()));
-            command.args(["--caps.drop=all", "--nonewprivs", "--", "/bin/true"]);
-            command
-        })
-    }
-
-    fn codex(&self) -> Result<Subject> {
-        let (home, workspace) = (self.place.join("codex"), self.empty());
-        fs::create_dir_all(&home)?;
-        Ok(Subject::new("codex sandbox", move || {
-            let mut command = Command::new("codex");
-            command.args(["sandbox", "-c", "sandbox_mode=\"workspace-write\"", "--", "/bin/true"]);
-            command.env("CODEX_HOME", &home).current_dir(&workspace);
-            command
-        }))
-    }
-
-    fn srt(&self) -> Result<Subject> {
-        let (settings, workspace) = (self.place.join("srt.json"), self.empty());
-        let text = json!({"network": {"allowedDomains": [], "deniedDomains": []},
-            "filesystem": {"denyRead": [], "allowWrite": [workspace], "denyWrite": []}});
-        fs::write(&settings, text.to_string())?;
-        Ok(Subject::new("srt", move || {
-            let mut command = Command::new("srt");
-            command.arg("-s").arg(&settings).arg("/bin/true").current_dir(&workspace);
-            command
-        }))
     }
 }

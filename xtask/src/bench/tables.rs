@@ -25,6 +25,8 @@ pub(super) struct Tables {
 const MANY: usize = 1000;
 /// The tree in which few are hidden: files, directories, and those among the files that are denied.
 const TREE: (usize, usize, usize) = (100_000, 1_000, 75);
+/// How many files are hidden to see whether a thousand cost ten times a hundred.
+const STEPS: [usize; 3] = [100, 1_000, 10_000];
 
 /// `/bin/true` in a sandbox of its own, by everybody.
 pub(super) fn launch(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
@@ -43,26 +45,72 @@ pub(super) fn launch(scene: &Scene, rounds: usize, tables: &mut Tables) -> Resul
     subjects.extend(others);
     let timings = measure::interleaved(&subjects, rounds)?;
     section(tables, "One command in a sandbox of its own: `/bin/true`", &timings)?;
-    if !absent.is_empty() {
-        writeln!(tables.text, "Not measured: {}.\n", absent.join(", "))?;
-    }
+    not_measured(tables, &absent)?;
     tables.launch = timings.iter().map(|timing| (timing.name, timing.median)).collect();
     Ok(())
 }
 
-/// The same where files are hidden: many in a small tree, few in a large one.
+/// The same where files are hidden: many in a small tree, few in a large one, more and more of them.
 pub(super) fn hidden(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
     let rounds = (rounds / 5).max(5);
     let many = scene.place.join("many");
     let names = plant(&many, MANY, MANY / 25, MANY)?;
-    let subjects = [Scene::bare(), scene.bubblewrap(&many, names), scene.holdpoint("hidden", &many)];
-    section(tables, &format!("{MANY} files hidden"), &measure::interleaved(&subjects, rounds)?)?;
+    hiding(scene, rounds, tables, &many, names, &format!("{MANY} files hidden"))?;
     let (files, directories, denied) = TREE;
     let large = scene.place.join("large");
     let names = plant(&large, files, directories, denied)?;
-    let subjects = [Scene::bare(), scene.bubblewrap(&large, names), scene.holdpoint("hidden", &large)];
-    let title = format!("{denied} of {files} files hidden (bubblewrap is told their names, Holdpoint finds them)");
-    section(tables, &title, &measure::interleaved(&subjects, rounds)?)
+    hiding(scene, rounds, tables, &large, names, &format!("{denied} of {files} files hidden"))?;
+    more_and_more(scene, rounds, tables)
+}
+
+/// Bubblewrap is told the names; everybody else finds them.
+fn hiding(
+    scene: &Scene,
+    rounds: usize,
+    tables: &mut Tables,
+    tree: &Path,
+    names: Vec<PathBuf>,
+    title: &str,
+) -> Result<()> {
+    let mut subjects = vec![Scene::bare(), scene.bubblewrap(tree, names), scene.holdpoint("hidden", tree)];
+    let (others, absent) = scene.hiding(tree)?;
+    subjects.extend(others);
+    let timings = measure::interleaved(&subjects, rounds)?;
+    section(tables, &format!("{title} (bubblewrap is told their names, the others find them)"), &timings)?;
+    let shares = timings.iter().enumerate().skip(3).map(|(index, other)| {
+        format!("{:.2} × {}", timings[2].ratios.get(index).copied().unwrap_or(f64::NAN), other.name)
+    });
+    let shares: Vec<String> = shares.collect();
+    if !shares.is_empty() {
+        writeln!(tables.text, "`holdpoint run` takes {}.\n", shares.join("; "))?;
+    }
+    not_measured(tables, &absent)
+}
+
+/// What one mask more costs.
+fn more_and_more(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    let mut subjects = vec![scene.holdpoint("hidden", &scene.empty())];
+    for count in STEPS {
+        let tree = scene.place.join(format!("hidden-{count}"));
+        plant(&tree, count, (count / 25).max(1), count)?;
+        subjects.push(scene.holdpoint("hidden", &tree));
+    }
+    let timings = measure::interleaved(&subjects, rounds)?;
+    writeln!(tables.text, "## `holdpoint run`, by the number of files hidden\n")?;
+    writeln!(tables.text, "| files | median ms | µs for each |\n|---:|---:|---:|\n| 0 | {:.2} | |", timings[0].median)?;
+    for (count, timing) in STEPS.iter().zip(&timings[1..]) {
+        let each = (timing.median - timings[0].median) * 1e3 / *count as f64;
+        writeln!(tables.text, "| {count} | {:.2} | {each:.1} |", timing.median)?;
+    }
+    tables.text.push('\n');
+    Ok(())
+}
+
+fn not_measured(tables: &mut Tables, absent: &[String]) -> Result<()> {
+    if !absent.is_empty() {
+        writeln!(tables.text, "Not measured: {}.\n", absent.join(", "))?;
+    }
+    Ok(())
 }
 
 /// What a program pays that embeds the runtime, small and large.
@@ -76,24 +124,36 @@ pub(super) fn library(_: &Scene, rounds: usize, tables: &mut Tables) -> Result<(
     Ok(())
 }
 
-/// How many a second, from two workers.
+/// How many a second, from two workers: `/bin/true`, most of whose time is the loading of libc, and the smallest program there
+/// is here, with which only the sandbox counts.
 pub(super) fn rate(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
     let count = rounds.max(20);
-    writeln!(tables.text, "## Commands per second, two workers\n\n| | per second | × bubblewrap |\n|---|---:|---:|")?;
     let empty = scene.empty();
-    let one_shot = [Scene::bare(), scene.bubblewrap(&empty, Vec::new()), scene.holdpoint("launch", &empty)];
-    let mut rates = Vec::new();
-    for subject in &one_shot {
-        rates.push((subject.name.to_owned(), per_second(subject, count)?));
+    let smallest = empty.join("smallest");
+    costs(&["smallest", smallest.to_str().context("a path in UTF-8")?])?;
+    for (title, payload, code) in [("`/bin/true`", Path::new("/bin/true"), 0), ("the smallest program", &smallest, 64)]
+    {
+        writeln!(tables.text, "## Commands per second, two workers: {title}\n")?;
+        writeln!(tables.text, "| | per second | × bubblewrap |\n|---|---:|---:|")?;
+        let mut rates = Vec::new();
+        for subject in [
+            Scene::bare_of(payload),
+            scene.bubblewrap_of(&empty, Vec::new(), payload),
+            scene.holdpoint_of("launch", &empty, payload),
+        ] {
+            let subject = Subject { code, ..subject };
+            rates.push((subject.name.to_owned(), per_second(&subject, count)?));
+        }
+        let payload = payload.to_str().context("a path in UTF-8")?;
+        let empty = empty.to_str().context("a path in UTF-8")?;
+        let living = costs(&["rate", &(count * 20).to_string(), empty, payload, &code.to_string()])?;
+        rates.extend(living.into_iter().map(|(_, rate)| ("living sandbox".to_owned(), rate)));
+        let bubblewrap = rates[1].1;
+        for (name, rate) in rates {
+            writeln!(tables.text, "| {name} | {rate:.0} | {:.2} |", rate / bubblewrap)?;
+        }
+        tables.text.push('\n');
     }
-    rates.extend(
-        costs(&["rate", &(count * 20).to_string()])?.into_iter().map(|(_, rate)| ("living sandbox".to_owned(), rate)),
-    );
-    let bubblewrap = rates[1].1;
-    for (name, rate) in rates {
-        writeln!(tables.text, "| {name} | {rate:.0} | {:.2} |", rate / bubblewrap)?;
-    }
-    tables.text.push('\n');
     Ok(())
 }
 
@@ -210,7 +270,7 @@ fn per_second(subject: &Subject, count: usize) -> Result<f64> {
     while !running.is_empty() {
         for (child, left) in &mut running {
             // One after the other, but both are always under way.
-            failed |= !child.wait()?.success();
+            failed |= child.wait()?.code() != Some(subject.code);
             if *left > 0 {
                 *left -= 1;
                 *child = start(subject)?;
