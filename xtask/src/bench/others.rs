@@ -19,6 +19,17 @@ use crate::requirements::find;
 /// The denied names, as every tool that finds files by patterns is told them.
 const DENIED: [&str; 2] = ["**/.env", "**/.env.*"];
 
+const CODEX: &str = r#"
+default_permissions = "bench"
+
+[permissions.bench.filesystem]
+":root" = "read"
+glob_scan_max_depth = 8
+
+[permissions.bench.filesystem.":workspace_roots"]
+"." = "write"
+"#;
+
 /// Sorts out those that are here and start; the others by name and with the reason.
 pub(super) fn present(peers: Vec<(&str, Result<Subject>)>) -> (Vec<Subject>, Vec<String>) {
     let (mut present, mut absent) = (Vec::new(), Vec::new());
@@ -56,7 +67,10 @@ impl Scene {
 
     fn agents(&self, workspace: &Path, denied: &[&str]) -> Result<Vec<(&'static str, Result<Subject>)>> {
         let home = self.codex_home(denied)?;
-        let codex = |program: PathBuf| codex(program, home.clone(), workspace.to_owned());
+        // Its patterns are ignored where the older setting is named (openai/codex#22179).
+        let mode: &[&str] = if denied.is_empty() { &["-c", "sandbox_mode=\"workspace-write\""] } else { &[] };
+        let mode: Vec<String> = mode.iter().map(|&word| word.to_owned()).collect();
+        let codex = |program: PathBuf| codex(program, mode.clone(), home.clone(), workspace.to_owned());
         let mut agents = vec![("codex", Ok(codex("codex".into()).called("codex sandbox")))];
         if let Some(native) = find("codex").and_then(|found| without_wrapper(&found)) {
             agents.push(("codex", Ok(codex(native).called("codex sandbox, without its Node.js wrapper"))));
@@ -118,16 +132,14 @@ impl Scene {
         })
     }
 
-    /// A configuration of Codex; its home may not lie in `/tmp`.
+    /// Codex's own directory, which may not lie in `/tmp`, with a configuration that denies these.
     fn codex_home(&self, denied: &[&str]) -> Result<PathBuf> {
         let home = self.place.join(format!("codex-{}", denied.len()));
         fs::create_dir_all(&home)?;
-        let rules: String = denied.iter().map(|pattern| format!("\"{pattern}\" = \"deny\"\n")).collect();
-        let text = format!(
-            "default_permissions = \"bench\"\n\n[permissions.bench.filesystem]\n\":root\" = \"read\"\n\
-             glob_scan_max_depth = 8\n\n[permissions.bench.filesystem.\":workspace_roots\"]\n\".\" = \"write\"\n{rules}"
-        );
-        fs::write(home.join("config.toml"), text)?;
+        if !denied.is_empty() {
+            let rules: String = denied.iter().map(|pattern| format!("\"{pattern}\" = \"deny\"\n")).collect();
+            fs::write(home.join("config.toml"), format!("{CODEX}{rules}"))?;
+        }
         Ok(home)
     }
 
@@ -146,10 +158,11 @@ impl Scene {
     }
 }
 
-fn codex(program: PathBuf, home: PathBuf, workspace: PathBuf) -> Subject {
+fn codex(program: PathBuf, mode: Vec<String>, home: PathBuf, workspace: PathBuf) -> Subject {
     Subject::new("codex", move || {
         let mut command = Command::new(&program);
-        command.args(["sandbox", "--", "/bin/true"]).env("CODEX_HOME", &home).current_dir(&workspace);
+        command.arg("sandbox").args(&mode).args(["--", "/bin/true"]);
+        command.env("CODEX_HOME", &home).current_dir(&workspace);
         command
     })
 }
