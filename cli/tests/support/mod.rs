@@ -238,6 +238,14 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Whether this kernel's Landlock keeps commands apart that nothing else does: signals and abstract sockets, since ABI 6.
+pub fn keeps_apart() -> bool {
+    let features = holdpoint_runtime::probe::probe().features;
+    let landlock = features.into_iter().find(|feature| feature.name == "landlock").unwrap();
+    let abi = landlock.detail.strip_prefix("ABI ").and_then(|rest| rest.split(':').next()?.parse::<u32>().ok());
+    abi.is_some_and(|abi| abi >= 6)
+}
+
 /// Whether any process has this word among its arguments.
 pub fn somebody_runs(word: &str) -> bool {
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
