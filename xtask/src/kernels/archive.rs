@@ -26,8 +26,10 @@ pub(crate) struct Archive {
 pub(crate) struct Kernel {
     /// As `uname -r` will print it.
     pub(crate) release: String,
-    /// What the package holds: `boot/vmlinuz-…`, `lib/modules/…`.
+    /// What the package holds: `lib/modules/…` and the image.
     pub(crate) tree: PathBuf,
+    /// What is booted.
+    pub(crate) image: PathBuf,
 }
 
 impl Archive {
@@ -62,13 +64,14 @@ impl Archive {
         if !tree.join("complete").exists() {
             // Since Linux 7.1 the image is an empty package that needs the other two.
             self.unpack(&format!("linux-image-{release}"), &tree)?;
-            if !tree.join(format!("boot/vmlinuz-{release}")).exists() {
+            if image(&tree, release).is_none() {
                 self.unpack(&format!("linux-binary-{release}"), &tree)?;
                 self.unpack(&format!("linux-modules-{release}"), &tree)?;
             }
             fs::write(tree.join("complete"), "")?;
         }
-        Ok(Some(Kernel { release: release.clone(), tree }))
+        let image = image(&tree, release).with_context(|| format!("{release}: the packages bring no image"))?;
+        Ok(Some(Kernel { release: release.clone(), tree, image }))
     }
 
     /// A shell and its tools in one static file.
@@ -104,6 +107,12 @@ impl Archive {
         set("APT::Sandbox::User", Path::new("root"));
         apt
     }
+}
+
+/// The image of an unpacked kernel: in `/boot`, or since Linux 7.3 with the modules.
+fn image(tree: &Path, release: &str) -> Option<PathBuf> {
+    let places = [format!("boot/vmlinuz-{release}"), format!("usr/lib/modules/{release}/vmlinuz")];
+    places.into_iter().map(|place| tree.join(place)).find(|image| image.exists())
 }
 
 /// The Debian mirror in this machine's own configuration.

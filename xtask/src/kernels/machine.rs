@@ -79,7 +79,7 @@ impl Machine {
         };
         qemu.args(["-accel", accelerator, "-cpu", processor, "-smp", "2", "-m", "4096"]);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        qemu.arg("-kernel").arg(kernel.tree.join(format!("boot/vmlinuz-{}", kernel.release)));
+        qemu.arg("-kernel").arg(&kernel.image);
         qemu.arg("-initrd").arg(scratch.join(INITRAMFS)).args(["-append", append]);
         qemu.arg("-serial").arg(format!("file:{}", results.join(CONSOLE).display()));
         qemu.args(["-device", "virtio-rng-pci", "-drive"]);
