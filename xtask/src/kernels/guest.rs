@@ -264,7 +264,6 @@ fn corpus(user: &Login<'_>, holdpoint: &Path, at: &Path, classes: &str) -> Resul
     let outcome = runner.record(command.current_dir("/"), "corpus")?;
     let (_, summary) = outcome.stdout.split_once(attacks::SUMMARY).unwrap_or_default();
     part.tally = Tally::of(summary).ended(outcome.code);
-    let failed = summary.lines().filter_map(|line| line.strip_prefix(attacks::FAILED)?.split(':').next());
-    part.failed.extend(failed.map(str::to_owned));
+    part.failed.extend(summary.lines().filter_map(|line| line.strip_prefix(attacks::FAILED)).map(str::to_owned));
     Ok(part)
 }
