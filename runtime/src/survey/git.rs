@@ -7,7 +7,7 @@
 //! and is obeyed in every git directory, a plain repository's included.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -325,9 +325,19 @@ pub(super) fn tracked(workspace: &Path, masks: &[Mask]) -> Vec<String> {
     });
     let mut hits = Vec::new();
     let mut count = 0_usize;
+    let directory = |path: &[u8]| path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    let holders: HashSet<&[u8]> = relative.iter().map(|path| &path[..directory(path)]).collect();
+    // The directory of the path before, which most have in common: whether it is denied, and whether it holds what is.
+    let (mut last, mut denied, mut holds) = (None, false, false);
     for_each_path(&index, if sha256 { 32 } else { 20 }, |path| {
-        let ends = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
-        if ends.chain([path.len()]).any(|end| relative.contains(&path[..end])) {
+        let own = &path[..directory(path)];
+        if last.as_deref() != Some(own) {
+            let mut ends = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
+            denied = ends.any(|end| relative.contains(&path[..end]));
+            holds = holders.contains(own);
+            last = Some(own.to_vec());
+        }
+        if denied || (holds && relative.contains(path)) {
             count += 1;
             if hits.len() < NAMED {
                 hits.push(String::from_utf8_lossy(path).into_owned());
@@ -374,8 +384,9 @@ fn for_each_path(index: &[u8], hash: usize, mut each: impl FnMut(&[u8])) -> Opti
         } else {
             path.clear();
         }
-        let end = at + index.get(at..)?.iter().position(|&byte| byte == 0)?;
-        path.extend_from_slice(&index[at..end]);
+        let rest = CStr::from_bytes_until_nul(index.get(at..)?).ok()?.to_bytes();
+        let end = at + rest.len();
+        path.extend_from_slice(rest);
         each(&path);
         // Before version 4 entries are padded with at least one NUL to a multiple of eight.
         at = if version == 4 { end + 1 } else { start + (end - start + 8) / 8 * 8 };

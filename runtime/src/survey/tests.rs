@@ -567,6 +567,17 @@ fn a_tracked_secret_is_called_out() {
 }
 
 #[test]
+fn tracked_files_of_a_denied_directory_are_counted_and_its_neighbours_are_not() {
+    let tree =
+        Tree::new(&["d/.env", "d/x", "secrets/a", "secrets/deep/b", "secrets-not/c", "secrets.txt", "z/.env", "z/y"]);
+    git(&tree.root, &["init", "-q"]);
+    git(&tree.root, &["add", "-f", "."]);
+    let survey = tree.deny(&["secrets/", "**/.env"]);
+    let warning = survey.uncovered.iter().find(|warning| warning.contains("tracked by git")).unwrap();
+    assert!(warning.contains(": d/.env, secrets/a, secrets/deep/b and 1 more;"), "{warning}");
+}
+
+#[test]
 fn branch_names_are_no_files_of_the_user() {
     let tree = Tree::new(&["x"]);
     git(&tree.root, &["init", "-q"]);
