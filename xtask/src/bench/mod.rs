@@ -9,6 +9,7 @@ mod plot;
 mod tables;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -49,10 +50,22 @@ enum Part {
     Guard,
 }
 
+impl Part {
+    /// Whether `holdpoint` and its peers are what is measured, and not the library alone.
+    fn starts_holdpoint(self) -> bool {
+        matches!(self, Self::Launch | Self::Hidden | Self::Rate)
+    }
+}
+
 /// Measures and prints; fails only when something could not be started.
 pub(crate) fn main(options: &Options) -> Result<bool> {
-    requirements::ensure(requirements::BENCH)?;
-    let binary = tree::holdpoint(Build::Static)?;
+    let binary = match options.part {
+        Some(part) if !part.starts_holdpoint() => PathBuf::new(),
+        _ => {
+            requirements::ensure(requirements::BENCH)?;
+            tree::holdpoint(Build::Static)?
+        }
+    };
     let place = tempfile::Builder::new().prefix("holdpoint-bench-").tempdir_in("/var/tmp")?;
     let scene = Scene::new(place.path(), binary)?;
     let mut tables = Tables::default();

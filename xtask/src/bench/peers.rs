@@ -10,7 +10,7 @@ use super::measure::Subject;
 
 /// Where the comparison takes place.
 pub(super) struct Scene {
-    /// The `holdpoint` that is measured.
+    /// The `holdpoint` that is measured, if it is one.
     pub binary: PathBuf,
     /// Its configuration; the profiles are `launch` and `hidden`.
     pub config: PathBuf,
