@@ -113,7 +113,8 @@ fn bytes(program: &BpfProgram) -> Vec<u8> {
     bytes
 }
 
-/// Compiles the resident program: no standard library, no libc, one static file of a few kilobytes.
+/// Compiles the resident program: no standard library, no libc, one static file of a few kilobytes. For the host, which is the
+/// same machine: a target with a C library of its own, as musl, would bring that in.
 fn resident(to: &Path) -> Result<(), Box<dyn Error>> {
     let mut rustc = Command::new(env::var("RUSTC")?);
     rustc.args(["--crate-type", "bin", "--crate-name", "resident", "--edition", "2024", "-C", "panic=abort"]);
@@ -127,7 +128,7 @@ fn resident(to: &Path) -> Result<(), Box<dyn Error>> {
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={linker}"));
     }
-    rustc.args(["--target", &env::var("TARGET")?, "-o"]).arg(to).arg("src/sys/resident/main.rs");
+    rustc.args(["--target", &env::var("HOST")?, "-o"]).arg(to).arg("src/sys/resident/main.rs");
     let status = rustc.status()?;
     if !status.success() {
         return Err(format!("the resident program did not compile: rustc ended with {status}").into());

@@ -449,13 +449,13 @@ pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
     // The signal at the soft limit says which limit it was; the hard one ends who does not listen.
     let seconds = limits.cpu_time.map(|time| time.as_secs().max(1));
     let bounds = [
-        (libc::RLIMIT_CORE, Some(0), 0),
-        (libc::RLIMIT_NPROC, limits.pids.map(|pids| pids.saturating_add(SPARE)), 0),
-        (libc::RLIMIT_CPU, seconds, 1),
-        (libc::RLIMIT_NOFILE, limits.open_files, 0),
-        (libc::RLIMIT_FSIZE, limits.disk, 0),
+        (i64::from(libc::RLIMIT_CORE), Some(0), 0),
+        (i64::from(libc::RLIMIT_NPROC), limits.pids.map(|pids| pids.saturating_add(SPARE)), 0),
+        (i64::from(libc::RLIMIT_CPU), seconds, 1),
+        (i64::from(libc::RLIMIT_NOFILE), limits.open_files, 0),
+        (i64::from(libc::RLIMIT_FSIZE), limits.disk, 0),
     ];
-    let step = |(resource, value, grace): (u32, Option<u64>, u64)| {
+    let step = |(resource, value, grace): (i64, Option<u64>, u64)| {
         value.map(|soft| Step::Limit { resource, soft, hard: soft.saturating_add(grace) })
     };
     bounds.into_iter().filter_map(step)

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use holdpoint_approval_web::plan::{Digest, FileRef};
 use holdpoint_approval_web::state::Outcome;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use rustix::fs::{RenameFlags, renameat_with};
 
 use super::beneath::{Place, Tree, why};
 use super::hunk;
@@ -203,20 +204,22 @@ impl Steps {
     fn put(&mut self, index: usize, file: &Planned) -> Result<(), Error> {
         let Some(written) = self.written.get_mut(index) else { return Ok(()) };
         let flags = match (&file.before, &file.after) {
-            (Some(_), Some(_)) => RenameFlags::RENAME_EXCHANGE,
-            _ => RenameFlags::RENAME_NOREPLACE,
+            (Some(_), Some(_)) => RenameFlags::EXCHANGE,
+            _ => RenameFlags::NOREPLACE,
         };
         let (beside, name) = (written.beside.as_os_str(), written.place.name.as_os_str());
         let deletes = file.after.is_none();
         let (from, to) = if deletes { (name, beside) } else { (beside, name) };
-        renameat2(&written.place, from, &written.place, to, flags).map_err(|errno| match errno {
-            Errno::EEXIST => misfit(&file.path, "it has appeared meanwhile"),
-            Errno::ENOENT => misfit(&file.path, "it has gone meanwhile"),
-            Errno::EINVAL => Error::io(
-                format!("put {} in its place, so nothing was changed", file.path.display()),
-                "this file system cannot exchange two names",
-            ),
-            errno => failed("put in its place", &file.path, errno),
+        renameat_with(&written.place, from, &written.place, to, flags).map_err(|error| {
+            match Errno::from_raw(error.raw_os_error()) {
+                Errno::EEXIST => misfit(&file.path, "it has appeared meanwhile"),
+                Errno::ENOENT => misfit(&file.path, "it has gone meanwhile"),
+                Errno::EINVAL => Error::io(
+                    format!("put {} in its place, so nothing was changed", file.path.display()),
+                    "this file system cannot exchange two names",
+                ),
+                errno => failed("put in its place", &file.path, errno),
+            }
         })?;
         written.stage = match (&file.before, deletes) {
             (_, true) => Stage::Removed,
@@ -260,10 +263,10 @@ impl Written {
             Stage::Beside { written: false } => return,
             Stage::Beside { written: true } => {}
             Stage::Exchanged => {
-                renameat2(&self.place, beside, &self.place, name, RenameFlags::RENAME_EXCHANGE).ok();
+                renameat_with(&self.place, beside, &self.place, name, RenameFlags::EXCHANGE).ok();
             }
             Stage::Removed => {
-                renameat2(&self.place, beside, &self.place, name, RenameFlags::RENAME_NOREPLACE).ok();
+                renameat_with(&self.place, beside, &self.place, name, RenameFlags::NOREPLACE).ok();
                 return;
             }
             Stage::Created => {

@@ -112,7 +112,8 @@ pub(crate) enum Step {
     },
     Pivot(Slot),
     Limit {
-        resource: u32,
+        /// `RLIMIT_*`, which C libraries give different types.
+        resource: i64,
         soft: u64,
         hard: u64,
     },

@@ -163,7 +163,8 @@ fn prepare(
     let known = |fd: &OwnedFd| Descriptor::Known(fd.as_raw_fd());
     let mut steps: Vec<Step> = compile::enter_groups(entrance.doors).collect();
     steps.extend([Step::SessionKeyring, Step::NullStandard]);
-    let of_user = |step: &Step| matches!(step, Step::Limit { resource: libc::RLIMIT_NPROC, .. });
+    let of_user =
+        |step: &Step| matches!(step, Step::Limit { resource, .. } if *resource == i64::from(libc::RLIMIT_NPROC));
     steps.extend(compile::bounds(plan).filter(|step| !of_user(step)));
     steps.extend([
         Step::NewSession,

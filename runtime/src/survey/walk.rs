@@ -14,7 +14,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc::{DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN};
 use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
-use nix::sys::statfs::{Statfs, fstatfs};
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, Statfs, TMPFS_MAGIC, fstatfs,
+};
 
 use super::found::{Found, Listed};
 use super::globs::{Globs, Place, States, lowercase};
@@ -31,8 +33,9 @@ pub(crate) const MOST_OUTSIDE: usize = 2_000_000;
 const MOST_ALIASES: usize = 20_000;
 /// What the kernel fills with entries at once.
 const BUFFER: usize = 64 << 10;
-/// ext, xfs, btrfs, tmpfs, f2fs, zfs.
-const LOCAL: [i64; 6] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1];
+/// ext, xfs, btrfs, tmpfs, f2fs, zfs; two have no name in every C library.
+const LOCAL: [FsType; 6] =
+    [EXT4_SUPER_MAGIC, FsType(0x5846_5342), BTRFS_SUPER_MAGIC, TMPFS_MAGIC, F2FS_SUPER_MAGIC, FsType(0x2FC1_2FC1)];
 
 /// What a directory entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -340,7 +343,7 @@ impl Pending {
 /// Whether it is a file system of this machine's own kernel: its directory entries carry the inode number that `stat` gives, and
 /// its changes the time of the kernel's clock.
 pub(super) fn is_local(status: &Statfs) -> bool {
-    LOCAL.contains(&status.filesystem_type().0)
+    LOCAL.contains(&status.filesystem_type())
 }
 
 /// Opens a directory by an absolute path in which no component is a symlink.

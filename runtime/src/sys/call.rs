@@ -215,7 +215,7 @@ pub(crate) fn set_hostname(name: &CStr) -> Result<()> {
 }
 
 /// Sets soft and hard limit of a resource (setrlimit(2)), lowering only: a hard limit below what is asked for stays.
-pub(crate) fn limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+pub(crate) fn limit(resource: i64, soft: u64, hard: u64) -> Result<()> {
     let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     syscall!(SYS_prlimit64, 0, resource, ptr::null::<u8>(), &raw mut now)?;
     let hard = hard.min(now.rlim_max);
