@@ -167,7 +167,7 @@ impl<'a> Invocation<'a> {
         let (prepared, cleared) = loop {
             match (judgement.verdict, &asked) {
                 (Verdict::Deny, _) => return Err(denied(&judgement)),
-                (Verdict::Allow, None) => break (self.prepare(confined.as_ref(), seat)?, Cleared::Allowed),
+                (Verdict::Allow, None) => break (self.at_once(confined.as_ref(), seat)?, Cleared::Allowed),
                 _ => {}
             }
             // A person takes longer than a sandbox.
@@ -189,9 +189,6 @@ impl<'a> Invocation<'a> {
             asked = Some((approver, granted));
         };
         self.signals.check()?;
-        if let Some(enforced) = prepared.enforced() {
-            remark(enforced);
-        }
         let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
         let limits = &self.loaded.policy.limits;
         let bounds = Bounds {
@@ -200,6 +197,7 @@ impl<'a> Invocation<'a> {
         };
         let finished = cleared.carry_out(|| {
             let process = prepared.spawn(&execution)?;
+            process.enforced().into_iter().for_each(remark);
             Ok(attend(process, self.signals, bounds))
         })?;
         let reached = reached::of(&finished, limits);
@@ -250,11 +248,25 @@ impl<'a> Invocation<'a> {
         Ok(crate::exit::SUCCESS)
     }
 
+    /// As [`prepare`](Self::prepare), with nothing to be looked at before the command begins.
+    fn at_once<'s>(&self, confined: Option<&'s Confinement>, seat: Option<&'s Seat>) -> Result<Prepared<'s>, Error> {
+        match seat {
+            Some(_) => self.prepare(confined, seat),
+            None => {
+                announce(confined);
+                Ok(Prepared::at_once(confined, self.opening.take()))
+            }
+        }
+    }
+
     /// The place in the session, or a sandbox of its own.
     fn prepare<'s>(&self, confined: Option<&Confinement>, seat: Option<&'s Seat>) -> Result<Prepared<'s>, Error> {
         match seat {
             Some(seat) => seat.agree(&self.loaded, confined).map(Prepared::Session),
-            None => prepare(confined, self.opening.take()),
+            None => {
+                announce(confined);
+                Prepared::new(confined, self.opening.take())
+            }
         }
     }
 
@@ -399,8 +411,8 @@ pub(crate) fn action(loaded: &Loaded, argv: &[OsString]) -> Action {
     Action::Run(holdpoint_policy::Run { argv: argv.to_vec(), cwd: loaded.workspace.cwd.clone() })
 }
 
-/// Start the sandbox, or say loudly that there is none.
-fn prepare(confined: Option<&Confinement>, opening: Option<Opening>) -> Result<Prepared<'static>, Error> {
+/// Say what a person should know of the sandbox, and loudly when there is none.
+fn announce(confined: Option<&Confinement>) {
     match confined {
         Some(confined) => confined.warnings.iter().for_each(|warning| report::say(&report::encoded(warning))),
         None => report::say(
@@ -408,7 +420,6 @@ fn prepare(confined: Option<&Confinement>, opening: Option<Opening>) -> Result<P
              whatever you can.",
         ),
     }
-    Prepared::new(confined, opening)
 }
 
 fn denied(judgement: &Judgement) -> Error {

@@ -32,18 +32,25 @@ pub(crate) struct Execution<'a> {
     pub(crate) env: &'a [(OsString, OsString)],
 }
 
-/// Everything that can fail before a command is started has been done: what is left is to execute.
+/// Where a command is to be executed.
 #[derive(Debug)]
 pub(crate) enum Prepared<'a> {
-    /// In a sandbox of its own.
+    /// In a sandbox of its own, which stands: what can fail before the command is started has been done.
     Fresh(Box<Sandbox>),
+    /// In one that is made together with the command, which takes less time.
+    AtOnce(&'a Confinement, Option<Opening>),
     /// In one that lives already.
     Session(Agreed<'a>),
     /// In none.
     Bare,
 }
 
-impl Prepared<'_> {
+impl<'a> Prepared<'a> {
+    /// What is started when the command is.
+    pub(crate) fn at_once(confinement: Option<&'a Confinement>, opening: Option<Opening>) -> Self {
+        confinement.map_or(Self::Bare, |confinement| Self::AtOnce(confinement, opening))
+    }
+
     /// Start the sandbox, if there is to be one.
     ///
     /// # Errors
@@ -55,14 +62,6 @@ impl Prepared<'_> {
         })
     }
 
-    /// What was applied for this command alone; of a session it was said when that was started.
-    pub(crate) fn enforced(&self) -> Option<&Enforced> {
-        match self {
-            Self::Fresh(sandbox) => Some(sandbox.enforced()),
-            Self::Session(_) | Self::Bare => None,
-        }
-    }
-
     /// Whether there is no sandbox to hold any limit.
     pub(crate) fn is_bare(&self) -> bool {
         matches!(self, Self::Bare)
@@ -71,10 +70,11 @@ impl Prepared<'_> {
     /// Execute.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NotExecutable`], or what ended the sandbox.
+    /// [`Error::NotFound`], [`Error::NotExecutable`], what ended the sandbox, or why there is none.
     pub(crate) fn spawn(self, execution: &Execution<'_>) -> Result<Process, Error> {
         match self {
             Self::Fresh(sandbox) => inside(sandbox, execution),
+            Self::AtOnce(confinement, opening) => together(confinement, opening, execution),
             Self::Session(agreed) => agreed.spawn(execution).map(Process::InSession),
             Self::Bare => bare(execution),
         }
@@ -90,6 +90,22 @@ pub(crate) fn missing(enforced: &Enforced) -> Option<String> {
 
 fn inside(sandbox: Box<Sandbox>, execution: &Execution<'_>) -> Result<Process, Error> {
     let mut command = sandbox.command(&execution.program);
+    describe(&mut command, execution);
+    let child = command.spawn().map_err(|error| not_spawned(execution, error))?;
+    Ok(Process::Inside { sandbox, child, alone: false })
+}
+
+fn together(confinement: &Confinement, opening: Option<Opening>, execution: &Execution<'_>) -> Result<Process, Error> {
+    let opening = opening.unwrap_or_else(Opening::begin);
+    let started = confinement.builder.run_in(opening, &execution.program, |command| describe(command, execution));
+    let (sandbox, child) = started.map_err(|error| match error {
+        error @ (runtime::Error::Spawn { .. } | runtime::Error::Ended { .. }) => not_spawned(execution, error),
+        error => not_started(error),
+    })?;
+    Ok(Process::Inside { sandbox: Box::new(sandbox), child, alone: true })
+}
+
+fn describe(command: &mut runtime::Command<'_>, execution: &Execution<'_>) {
     command
         .arg0(&execution.argv[0])
         .args(&execution.argv[1..])
@@ -103,8 +119,6 @@ fn inside(sandbox: Box<Sandbox>, execution: &Execution<'_>) -> Result<Process, E
             command.stderr(runtime::Stdio::inherit());
         }
     }
-    let child = command.spawn().map_err(|error| not_spawned(execution, error))?;
-    Ok(Process::Inside { sandbox, child })
 }
 
 fn bare(execution: &Execution<'_>) -> Result<Process, Error> {
@@ -129,6 +143,8 @@ pub(crate) enum Process {
         sandbox: Box<Sandbox>,
         /// The command.
         child: runtime::Child,
+        /// Whether the sandbox ends with it.
+        alone: bool,
     },
     /// In the sandbox of a session, which goes on when the command has ended.
     InSession(Running),
@@ -142,6 +158,14 @@ pub(crate) enum Process {
 }
 
 impl Process {
+    /// What was applied for this command alone; of a session it was said when that was started.
+    pub(crate) fn enforced(&self) -> Option<&Enforced> {
+        match self {
+            Self::Inside { sandbox, .. } => Some(sandbox.enforced()),
+            Self::InSession(_) | Self::Bare { .. } => None,
+        }
+    }
+
     /// The limits of the sandbox that were reached while the command ran.
     pub(crate) fn limits_reached(&self) -> Vec<Limit> {
         match self {
@@ -163,6 +187,8 @@ impl Process {
     /// Readable when the command has ended; a bare one is announced by SIGCHLD instead.
     pub(crate) fn end_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
+            // Its sandbox is the last to end, and waited for as well.
+            Self::Inside { sandbox, alone: true, .. } => Some(sandbox.pidfd()),
             Self::Inside { child, .. } => Some(child.pidfd()),
             Self::InSession(running) => Some(running.fd()),
             Self::Bare { .. } => None,

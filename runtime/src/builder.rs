@@ -1,17 +1,20 @@
 //! What a caller asks of a sandbox, turned into a plan.
 
 use crate::{
+    child::Child,
+    command::Command,
     enforced::Protection,
     error::{Error, Result},
     exec::ExecGuard,
     opening::Opening,
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
-    sandbox::Sandbox,
+    sandbox::{First, Sandbox},
     survey::{self, Protected, StandIn, SurveyError},
     view,
 };
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -268,12 +271,37 @@ impl Builder {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn start_in(&self, mut opening: Opening) -> Result<Sandbox> {
+    pub fn start_in(&self, opening: Opening) -> Result<Sandbox> {
+        self.attempt(opening, |plan, opening| Sandbox::start_in(plan, opening, self.guard()))
+    }
+
+    /// Starts a sandbox for one command, which begins as soon as the sandbox stands and with which the sandbox ends: cheaper
+    /// than the two one after the other. `describe` says all about the command but its program; it is called again when the
+    /// workspace has changed meanwhile and all is done anew.
+    ///
+    /// What appears in the workspace while the sandbox is made is covered as what appears later.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start) and [`Command::spawn`](crate::Command::spawn).
+    pub fn run_in(
+        &self,
+        opening: Opening,
+        program: impl AsRef<OsStr>,
+        describe: impl Fn(&mut Command<'_>),
+    ) -> Result<(Sandbox, Child)> {
+        let first = First { program: program.as_ref(), describe: &describe };
+        self.attempt(opening, |plan, opening| Sandbox::start_for(plan, opening, self.guard(), &first))
+    }
+
+    fn guard(&self) -> Option<Arc<dyn ExecGuard>> {
+        self.on_exec.as_ref().map(|guard| Arc::clone(&guard.0))
+    }
+
+    fn attempt<T>(&self, mut opening: Opening, start: impl Fn(Plan, Opening) -> Result<T>) -> Result<T> {
         const ATTEMPTS: usize = 4;
         let mut attempt = 1;
         loop {
-            let guard = self.on_exec.as_ref().map(|guard| Arc::clone(&guard.0));
-            match Sandbox::start_in(self.plan()?, opening, guard) {
+            match start(self.plan()?, opening) {
                 Err(Error::Setup { source, .. })
                     if attempt < ATTEMPTS
                         && matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ESTALE | libc::ENOTDIR)) =>

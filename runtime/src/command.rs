@@ -8,11 +8,11 @@ use crate::{
     limits::Budget,
     restricted::Place,
     rights::Rights,
-    sandbox::Sandbox,
+    sandbox::{Ground, Sandbox},
     socket,
     stdio::{Kind, Stdio},
     sys::wire::{
-        FAILED, GIVEN, Image, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS, STAGE_TERMINAL,
+        FAILED, GIVEN, Image, LAST, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS, STAGE_TERMINAL,
         STARTED, TERMINAL,
     },
 };
@@ -37,7 +37,9 @@ use std::{
 /// Unlike [`std::process::Command`] the environment begins empty: name what the command may know. The working directory
 /// is the workspace, or `/` without one. A program without a slash is looked up in the command's own `PATH`, inside.
 pub struct Command<'sandbox> {
-    sandbox: &'sandbox Sandbox,
+    ground: &'sandbox Ground,
+    /// Not there yet when this is the first command of a sandbox that is being made for it.
+    sandbox: Option<&'sandbox Sandbox>,
     program: OsString,
     name: Option<OsString>,
     arguments: Vec<OsString>,
@@ -47,6 +49,16 @@ pub struct Command<'sandbox> {
     terminal: Option<Size>,
     rights: Rights,
     private_tmp: bool,
+}
+
+/// A command that pid 1 was asked for.
+pub(crate) struct Asked {
+    origin: Origin,
+    id: u32,
+    reply: OwnedFd,
+    outside: [Option<OwnedFd>; 3],
+    /// The master side of a terminal that was made here.
+    terminal: Option<OwnedFd>,
 }
 
 /// Rows and columns.
@@ -63,8 +75,14 @@ impl fmt::Debug for Command<'_> {
 
 impl<'sandbox> Command<'sandbox> {
     pub(crate) fn new(sandbox: &'sandbox Sandbox, program: &OsStr) -> Self {
+        Self { sandbox: Some(sandbox), ..Self::before(sandbox.ground(), program) }
+    }
+
+    /// The first command of a sandbox that is being made for it.
+    pub(crate) fn before(ground: &'sandbox Ground, program: &OsStr) -> Self {
         Self {
-            sandbox,
+            ground,
+            sandbox: None,
             program: program.to_owned(),
             name: None,
             arguments: Vec::new(),
@@ -221,31 +239,40 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
-        let strict = self.sandbox.plan().deny_read_strict;
+        let asked = self.ask(input, output, 0)?;
+        self.await_start(asked)
+    }
+
+    /// Asks pid 1 before it is there, to end with this command. `None`: it has to be there first.
+    pub(crate) fn ask_early(&mut self) -> Result<Option<Asked>> {
+        let later = self.private_tmp || self.rights.narrows_paths() || self.ground.plan.deny_read_strict;
+        if later { Ok(None) } else { self.ask(Kind::Inherit, Kind::Inherit, LAST).map(Some) }
+    }
+
+    fn ask(&mut self, input: Kind, output: Kind, mut flags: u32) -> Result<Asked> {
+        let Ground { plan, limits, .. } = self.ground;
+        let strict = plan.deny_read_strict;
         if strict && (self.private_tmp || self.rights.read.is_some() || self.rights.write.is_some()) {
             // The opener sees the sandbox's files, under the sandbox's walls: neither another /tmp nor one command's layer.
             return Err(self.invalid(
                 "cannot have paths or a /tmp of its own in a sandbox with strict reads; leave out one of the two",
             ));
         }
-        let cell = self.private_tmp.then(|| Cell::start(self.sandbox)).transpose()?;
-        let (control, root) = match cell {
-            Some(Cell { control, root }) => (control, root),
-            None => (self.sandbox.control(), self.sandbox.root()),
+        let cell = self.sandbox.filter(|_| self.private_tmp).map(Cell::start).transpose()?;
+        let (control, root) = match (cell, self.sandbox) {
+            (Some(Cell { control, root }), _) => (control, Some(root)),
+            (None, sandbox) => (Arc::clone(&self.ground.control), sandbox.map(Sandbox::root)),
         };
-        let hits = Arc::clone(self.sandbox.limits().hits());
-        let mut origin = Origin { control, root, hits, taps: Vec::new() };
-        let layer = self.rights.layer(self.sandbox.plan(), &origin.root, self.private_tmp)?;
+        let hits = Arc::clone(limits.hits());
+        let mut origin = Origin { control, root: root.unwrap_or_default(), hits, taps: Vec::new() };
+        let layer = self.rights.layer(plan, &origin.root, self.private_tmp)?;
         let image = executable::memory_file(&self.image()?)?;
-        let (ours, theirs) = socket::pair()?;
-        let mut flags = 0;
+        let (reply, theirs) = socket::pair()?;
         let mut inside: Vec<OwnedFd> = Vec::with_capacity(3);
         let mut outside = [None, None, None];
         let mut given = self.own_terminal()?;
-        let id = self.sandbox.next_id();
-        let budget = self
-            .sandbox
-            .plan()
+        let id = self.ground.next_id();
+        let budget = plan
             .limits
             .output
             .map(|limit| Budget::new(limit, id, Arc::clone(&origin.control), Arc::clone(&origin.hits)));
@@ -267,7 +294,7 @@ impl<'sandbox> Command<'sandbox> {
             let own = given.as_ref().filter(|_| flags & (GIVEN << index) != 0);
             if let Some(budget) = budget.as_ref().filter(|_| index > 0 && own.is_none() && !matches!(kind, Kind::Null))
             {
-                let (tapped, tap) = self.sandbox.limits().taps().add(ends.inside, budget)?;
+                let (tapped, tap) = limits.taps().add(ends.inside, budget)?;
                 ends.inside = tapped;
                 origin.taps.push(tap);
             }
@@ -283,18 +310,26 @@ impl<'sandbox> Command<'sandbox> {
         let mut fds = vec![image.as_raw_fd(), theirs.as_raw_fd()];
         fds.extend(inside.iter().map(AsRawFd::as_raw_fd));
         fds.extend(layer.as_ref().map(AsRawFd::as_raw_fd));
-        self.sandbox.send(&origin.control, &request, &fds)?;
-        drop((theirs, inside, image, layer));
-        let mut child = self.await_start(origin, id, ours, outside)?;
-        if let Some(terminal) = given.take() {
-            child.terminal = Some(terminal.master.into());
+        socket::send(origin.control.as_fd(), &request, &[], &fds).map_err(|error| self.why(error))?;
+        let terminal = given.take().map(|terminal| terminal.master);
+        Ok(Asked { origin, id, reply, outside, terminal })
+    }
+
+    /// The sandbox knows better why it is no more.
+    fn why(&self, error: Error) -> Error {
+        match (error, self.sandbox) {
+            (Error::Ended { .. }, Some(sandbox)) => Error::Ended { why: sandbox.why_ended() },
+            (other, _) => other,
         }
-        Ok(child)
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.sandbox.and_then(Sandbox::place)
     }
 
     /// A terminal made here, where inside there is no file system of its own for one.
     fn own_terminal(&self) -> Result<Option<OpenptyResult>> {
-        let (Some((rows, columns)), Some(_)) = (self.terminal, self.sandbox.place()) else { return Ok(None) };
+        let (Some((rows, columns)), Some(_)) = (self.terminal, self.place()) else { return Ok(None) };
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let made = openpty(&size, None).and_then(|terminal| {
             for end in [&terminal.master, &terminal.slave] {
@@ -308,21 +343,26 @@ impl<'sandbox> Command<'sandbox> {
     /// What the program is told, with the places that stand in for private ones.
     fn variables(&self) -> BTreeMap<OsString, OsString> {
         let mut variables = self.environment.clone();
-        for (name, path) in self.sandbox.place().into_iter().flat_map(Place::variables) {
+        for (name, path) in self.place().into_iter().flat_map(Place::variables) {
             variables.insert(name.into(), path.into());
         }
         variables
     }
 
-    fn await_start(&self, origin: Origin, id: u32, reply: OwnedFd, outside: [Option<OwnedFd>; 3]) -> Result<Child> {
+    /// Waits for the answer to what was asked.
+    pub(crate) fn await_start(&self, asked: Asked) -> Result<Child> {
+        let Asked { mut origin, id, reply, outside, terminal } = asked;
+        if let Some(sandbox) = self.sandbox.filter(|_| origin.root.as_os_str().is_empty()) {
+            origin.root = sandbox.root();
+        }
         match socket::receive(reply.as_fd(), true)? {
             Some((Reply { kind: STARTED, value, .. }, mut fds)) if !fds.is_empty() => {
                 let pidfd = fds.remove(0);
-                self.sandbox.limits().started(value, &pidfd, &origin)?;
-                Ok(Child::new(origin, id, value, pidfd, reply, outside, fds.pop()))
+                self.ground.limits.started(value, &pidfd, &origin)?;
+                Ok(Child::new(origin, id, value, pidfd, reply, outside, fds.pop().or(terminal)))
             }
             Some((Reply { kind: FAILED, value, stage }, _)) => Err(self.failed(value, stage)),
-            _ => Err(Error::Ended { why: self.sandbox.why_ended() }),
+            _ => Err(self.why(Error::Ended { why: "its pid 1 is gone" })),
         }
     }
 
@@ -346,7 +386,7 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn working_directory(&self) -> PathBuf {
-        let workspace = || self.sandbox.plan().workspace.clone();
+        let workspace = || self.ground.plan.workspace.clone();
         self.directory.clone().or_else(workspace).unwrap_or_else(|| PathBuf::from("/"))
     }
 

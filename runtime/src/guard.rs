@@ -6,6 +6,7 @@ use crate::{
     cgroup::Place,
     enforced::{Enforced, Protection},
     error::{Error, Result},
+    opening::Worker,
     plan::Plan,
     reserve::Reservation,
     socket,
@@ -154,7 +155,8 @@ pub(crate) struct Charge {
 
 impl Guard {
     /// Covers what has appeared since the survey, then goes to work. `None` when there is nothing to look after.
-    pub(crate) fn start(mut charge: Charge) -> Result<Option<Self>> {
+    /// It works on the `worker`, or on a thread of its own.
+    pub(crate) fn start(mut charge: Charge, worker: Option<Worker>) -> Result<Option<Self>> {
         if charge.watch.is_none() && charge.reserved.is_empty() && charge.groups.is_empty() {
             return Ok(None);
         }
@@ -173,7 +175,11 @@ impl Guard {
                 socket::hang_up(&control);
             }
         };
-        thread::Builder::new().name("guard".into()).spawn(work).map_err(Error::io("start the guard"))?;
+        let started = match worker {
+            Some(worker) => worker.work(work),
+            None => thread::Builder::new().name("guard".into()).spawn(work).map(drop),
+        };
+        started.map_err(Error::io("start the guard"))?;
         Ok(Some(Self { _stop: stop.into(), failed, late }))
     }
 

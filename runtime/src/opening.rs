@@ -10,10 +10,7 @@ use crate::{
     program::{self, Fault, LIFTED, Program, Step},
     sandbox::{self, NAMESPACES},
     socket,
-    sys::{
-        gate::Gate,
-        launch::{self, Started},
-    },
+    sys::{gate::Gate, launch::Started},
     threads::processors,
 };
 use landlock::RulesetCreated;
@@ -22,7 +19,8 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::Arc,
-    thread::{self, JoinHandle},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
 };
 
 /// The beginning of a sandbox: namespaces that wait for a plan. Give it to
@@ -42,35 +40,82 @@ pub(crate) struct Descriptors {
     pub(crate) resident: OwnedFd,
     pub(crate) control: OwnedFd,
     pub(crate) ruleset: Option<RulesetCreated>,
-    inside: OwnedFd,
-    ruleset_inside: Option<OwnedFd>,
+    pub(crate) theirs: Theirs,
+}
+
+/// The child's ends, which we keep until it has its own.
+#[derive(Debug)]
+pub(crate) struct Theirs {
+    control: OwnedFd,
+    ruleset: Option<OwnedFd>,
 }
 
 /// A child that waits at the gate, and the thread that waits for the child.
 #[derive(Debug)]
-struct Running {
+pub(crate) struct Running {
     gate: Arc<Gate>,
-    thread: JoinHandle<Outcome>,
+    outcome: Receiver<Outcome>,
+    worker: Worker,
 }
 
 /// What came of starting the child, and where its opening failed if it did.
 type Outcome = (io::Result<Started>, Option<Fault>);
 
+/// A thread that is there already and has nothing more to do; dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Worker(Sender<Work>);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+impl Worker {
+    /// Gives it something to do.
+    pub(crate) fn work(self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.0.send(Box::new(work)).map_err(|_| io::Error::other("its thread failed"))
+    }
+}
+
 impl Running {
     fn new(ends: Ends) -> io::Result<Self> {
         let gate = Arc::new(Gate::new()?);
         let last = Arc::clone(&gate);
-        let work = move || {
+        let begin = move || {
             let Ok(opening) = compile::opening() else { return (Err(io::ErrorKind::InvalidInput.into()), None) };
             // Whatever the caller closes while the child waits must be closed: ends of pipes, locks.
             let mut steps = vec![keep_only(ends, &last)];
             steps.extend(opening);
-            steps.push(Step::Await(last));
-            let mut program = Program::new(steps, Vec::new());
-            (launch::launch(&mut program, NAMESPACES as u64), program.fault())
+            steps.push(Step::Await(Arc::clone(&last)));
+            last.launch(Program::new(steps, Vec::new()), NAMESPACES as u64)
         };
-        let thread = thread::Builder::new().name("opening".into()).spawn(work)?;
-        Ok(Self { gate, thread })
+        let (tell, outcome) = mpsc::channel();
+        let (give, work) = mpsc::channel::<Work>();
+        let thread = move || {
+            // Nobody listens any more when the caller has given up; then there is no work either.
+            drop(tell.send(begin()));
+            work.into_iter().for_each(|work| work());
+        };
+        thread::Builder::new().name("opening".into()).spawn(thread)?;
+        Ok(Self { gate, outcome, worker: Worker(give) })
+    }
+}
+
+/// A child that goes on with the steps of its plan, until [`stands`](Self::stands) says what came of it.
+pub(crate) enum Going {
+    /// The gate is open.
+    Begun(Running),
+    /// The whole program, which nothing has begun.
+    Whole(Box<Program>),
+}
+
+impl Going {
+    /// Waits until the child has become pid 1. The worker is free from here on.
+    pub(crate) fn stands(self) -> std::result::Result<(Started, Option<Worker>), Failed> {
+        let Running { outcome, worker, .. } = match self {
+            Self::Begun(running) => running,
+            Self::Whole(mut program) => return Ok((sandbox::run(&mut program, NAMESPACES)?, None)),
+        };
+        let unknown = |_| Error::Io { doing: "begin the sandbox", source: io::Error::other("its thread failed") };
+        let (started, fault) = outcome.recv().map_err(unknown)?;
+        Ok((sandbox::stand(started, fault, NAMESPACES)?, Some(worker)))
     }
 }
 
@@ -81,15 +126,16 @@ impl Descriptors {
         let (control, inside) = socket::pair()?;
         let ruleset = landlocked::ruleset()?;
         let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
-        Ok(Self { resident, control, ruleset, inside: lift(inside)?, ruleset_inside: copy.map(lift).transpose()? })
+        let theirs = Theirs { control: lift(inside)?, ruleset: copy.map(lift).transpose()? };
+        Ok(Self { resident, control, ruleset, theirs })
     }
 
     pub(crate) fn ends(&self) -> Ends {
         Ends {
             opener: None,
             resident: self.resident.as_raw_fd(),
-            control: self.inside.as_raw_fd(),
-            ruleset: self.ruleset_inside.as_ref().map(AsRawFd::as_raw_fd),
+            control: self.theirs.control.as_raw_fd(),
+            ruleset: self.theirs.ruleset.as_ref().map(AsRawFd::as_raw_fd),
         }
     }
 }
@@ -115,34 +161,30 @@ impl Opening {
         std::mem::replace(&mut self.ends, Err(Error::Ended { why: "it was started already" }))
     }
 
-    /// Goes on with the rest: the steps of a plan. `group` is the control group to begin in, which only what has not begun can.
+    /// Lets it go on with the rest: the steps of a plan. `group` is the control group to begin in, which only what has not begun can.
     /// `edit` has a last word about the whole program, where there is one.
-    pub(crate) fn run(
-        mut self,
+    pub(crate) fn go_on(
+        &mut self,
         steps: Vec<Step>,
         group: Option<RawFd>,
         edit: impl FnOnce(&mut Program),
-    ) -> std::result::Result<Started, Failed> {
-        let running = self.running.take_if(|_| group.is_none());
-        let Some(Running { gate, thread }) = running else {
+    ) -> Result<Going> {
+        let Some(running) = self.running.take_if(|_| group.is_none()) else {
             let mut program = Program::new(compile::opening()?.into_iter().chain(steps).collect(), Vec::new());
             program.group = group;
             edit(&mut program);
-            return sandbox::run(&mut program, NAMESPACES);
+            return Ok(Going::Whole(Box::new(program)));
         };
-        let mut program = Program::new(steps, Vec::new());
-        let joined = gate.open(&mut program, || thread.join()).map_err(Error::io("hand the plan to the sandbox"))?;
-        let unknown = |_| Error::Io { doing: "begin the sandbox", source: io::Error::other("its thread failed") };
-        let (started, fault) = joined.map_err(unknown)?;
-        sandbox::stand(started, fault.or_else(|| program.fault()), NAMESPACES)
+        running.gate.open(Program::new(steps, Vec::new())).map_err(Error::io("hand the plan to the sandbox"))?;
+        Ok(Going::Begun(running))
     }
 }
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let Some(Running { gate, thread }) = self.running.take() else { return };
+        let Some(Running { gate, outcome, .. }) = self.running.take() else { return };
         gate.close();
-        if let Ok((Ok(started), _)) = thread.join() {
+        if let Ok((Ok(started), _)) = outcome.recv() {
             while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
         }
     }

@@ -53,6 +53,11 @@ impl Rights {
     }
 
     /// In the order of [`RESOURCES`](crate::sys::wire::RESOURCES).
+    /// Whether it takes a Landlock layer of the command's own.
+    pub(crate) fn narrows_paths(&self) -> bool {
+        self.read.is_some() || self.write.is_some()
+    }
+
     pub(crate) fn limits(&self) -> [u64; 3] {
         self.limits
     }

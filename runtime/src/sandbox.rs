@@ -2,6 +2,7 @@
 
 use crate::{
     builder::Builder,
+    child::Child,
     command::Command,
     compile::{self, Ends, Entrance},
     ending::Ending,
@@ -14,7 +15,7 @@ use crate::{
     limits::{Backend, Limit, Limiter},
     mounts,
     notify::Supervisor,
-    opening::{Descriptors, Opening},
+    opening::{Descriptors, Going, Opening},
     plan::{Kept, Net, Plan},
     program::{Fault, Program},
     reserve::{self, Reservation},
@@ -22,10 +23,7 @@ use crate::{
     socket,
     strict::{self, Strict},
     supervise,
-    sys::{
-        launch::{self, Started},
-        wire::Request,
-    },
+    sys::launch::{self, Started},
     threads,
 };
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -57,17 +55,49 @@ const MANY_WATCHED: usize = 64;
 #[derive(Debug)]
 #[must_use = "everything inside ends when the sandbox is dropped"]
 pub struct Sandbox {
-    plan: Plan,
+    ground: Ground,
     enforced: Enforced,
-    control: Arc<OwnedFd>,
     first: Started,
-    next: AtomicU32,
     guard: Option<Guard>,
-    limits: Limiter,
     reserved: Arc<[Reservation]>,
     /// What stands in where there are no namespaces.
     restricted: Option<Restricted>,
     supervisor: Option<Supervisor>,
+}
+
+/// What there is before pid 1 is, and all that a command needs to be asked for.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) plan: Plan,
+    pub(crate) control: Arc<OwnedFd>,
+    pub(crate) limits: Limiter,
+    next: AtomicU32,
+}
+
+/// The one command of a sandbox that is made for it.
+pub(crate) struct First<'a> {
+    pub(crate) program: &'a OsStr,
+    pub(crate) describe: &'a dyn Fn(&mut Command<'_>),
+}
+
+/// A sandbox, and its first command if there was one to begin with.
+type Begun = (Sandbox, Option<Child>);
+
+impl First<'_> {
+    fn command<'s>(&self, mut command: Command<'s>) -> Command<'s> {
+        (self.describe)(&mut command);
+        command
+    }
+}
+
+impl Ground {
+    fn new(plan: Plan, control: OwnedFd, limits: Limiter) -> Self {
+        Self { plan, control: Arc::new(control), limits, next: AtomicU32::new(1) }
+    }
+
+    pub(crate) fn next_id(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 impl Sandbox {
@@ -92,21 +122,37 @@ impl Sandbox {
     /// # Errors
     /// As [`start`](Self::start), and [`Error::Plan`] for a plan with a guard and nobody who judges, or the other way round.
     pub fn start_in(plan: Plan, opening: Opening, guard: Option<Arc<dyn ExecGuard>>) -> Result<Self> {
-        Self::start_with(plan, opening, guard, |_| ())
+        Ok(Self::start_with(plan, opening, guard, None, |_| ())?.0)
+    }
+
+    /// As [`start_in`](Self::start_in), and with it the one command that the sandbox is for.
+    pub(crate) fn start_for(
+        plan: Plan,
+        opening: Opening,
+        guard: Option<Arc<dyn ExecGuard>>,
+        first: &First<'_>,
+    ) -> Result<(Self, Child)> {
+        let (sandbox, child) = Self::start_with(plan, opening, guard, Some(first), |_| ())?;
+        let child = match child {
+            Some(child) => child,
+            None => first.command(sandbox.command(first.program)).spawn()?,
+        };
+        Ok((sandbox, child))
     }
 
     /// As `start`, with a last change to the program: how tests take one wall away.
     #[cfg(test)]
     fn start_edited(plan: Plan, edit: impl FnOnce(&mut Program)) -> Result<Self> {
-        Self::start_with(plan, Opening::none(), None, edit)
+        Ok(Self::start_with(plan, Opening::none(), None, None, edit)?.0)
     }
 
     fn start_with(
         plan: Plan,
         opening: Opening,
         exec: Option<Arc<dyn ExecGuard>>,
+        first: Option<&First<'_>>,
         edit: impl FnOnce(&mut Program),
-    ) -> Result<Self> {
+    ) -> Result<Begun> {
         supervise::check(&plan, exec.as_ref())?;
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         mounts::fit(&plan)?;
@@ -116,42 +162,56 @@ impl Sandbox {
         if let Some(watch) = &mut watch {
             watch.created(absent(&plan).map(|(path, _)| path));
         }
-        let complete = || watch.map(|watch| watch.complete(&plan.watched, &plan.links)).transpose();
-        let (watch, launched) = threads::beside(plan.watched.len() >= MANY_WATCHED, complete, || {
-            launch(&plan, &mut enforced, opening, entrance(&limits), edit)
+        let mut opening = opening;
+        let begun = begin(&plan, &mut enforced, &mut opening, entrance(&limits), edit);
+        let (going, descriptors, opener) = begun.inspect_err(|_| reserve::release(&reserved))?;
+        let Descriptors { resident, control, theirs, .. } = descriptors;
+        let ground = Ground::new(plan, control, limits);
+        let complete = || watch.map(|watch| watch.complete(&ground.plan.watched, &ground.plan.links)).transpose();
+        let many = ground.plan.watched.len() >= MANY_WATCHED;
+        let (watch, (asked, stands)) = threads::beside(many, complete, || {
+            // Pid 1 finds it waiting when it begins, so that nobody has to wake it for that. By then all is watched.
+            let first = first.filter(|_| exec.is_none() && !many);
+            let command = first.map(|first| first.command(Command::before(&ground, first.program)));
+            (command.map(|mut command| command.ask_early()).transpose(), going.stands())
         });
-        let Launched { first, control, resident, opener } = match launched {
-            Ok(launched) => launched,
+        let (started, worker) = match stands.map_err(|failed| reword(&ground.plan, failed)) {
+            Ok(stands) => stands,
             Err(failed) => {
                 reserve::release(&reserved);
+                let Ground { plan, limits, .. } = ground;
                 return match failed {
                     Failed::Namespaces(errno) if plan.allow_missing.contains(&Protection::Namespaces) => {
-                        Self::start_restricted(plan, exec, &host::refusal(errno))
+                        drop(limits);
+                        Ok((Self::start_restricted(plan, exec, &host::refusal(errno))?, None))
                     }
                     failed => Err(failed.into_error()),
                 };
             }
         };
-        report(&plan, &mut enforced);
-        let control = Arc::new(control);
-        let next = AtomicU32::new(1);
+        drop(theirs);
+        report(&ground.plan, &mut enforced);
         let (guard, restricted, supervisor) = (None, None, None);
-        let mut sandbox =
-            Self { plan, enforced, control, first, next, guard, limits, reserved, restricted, supervisor };
+        let mut sandbox = Self { ground, enforced, first: started, guard, reserved, restricted, supervisor };
         // From here on a failure drops the sandbox, which ends what was started.
-        let watch = guard::watched(watch, &sandbox.plan, &mut sandbox.enforced)?;
-        sandbox.guard = Guard::start(Charge {
+        let watch = guard::watched(watch, &sandbox.ground.plan, &mut sandbox.enforced)?;
+        let charge = Charge {
             resident,
             first: sandbox.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
             control: sandbox.control(),
             reserved: Arc::clone(&sandbox.reserved),
-            groups: sandbox.limits.groups().places(),
+            groups: sandbox.limits().groups().places(),
             watch,
-            hurry: !sandbox.plan.deny_read.is_empty(),
-        })?;
+            hurry: !sandbox.plan().deny_read.is_empty(),
+        };
+        sandbox.guard = Guard::start(charge, worker)?;
         sandbox.watch_limits()?;
-        sandbox.supervise(exec, None, opener)?;
-        Ok(sandbox)
+        sandbox.supervise(exec, None, opener.map(strict::Ends::ours))?;
+        let child = match (first, asked?.flatten()) {
+            (Some(first), Some(asked)) => Some(first.command(sandbox.command(first.program)).await_start(asked)?),
+            _ => None,
+        };
+        Ok((sandbox, child))
     }
 
     /// Goes on without the namespaces that the host refuses.
@@ -161,10 +221,9 @@ impl Sandbox {
         let restricted::Launched { first, control, restricted, modes } =
             restricted::start(&plan, refusal, &mut enforced, entrance(&limits))?;
         limits.also_writable(restricted.place().path())?;
-        let (control, next, reserved) = (Arc::new(control), AtomicU32::new(1), Arc::default());
-        let (guard, restricted, supervisor) = (None, Some(restricted), None);
-        let mut sandbox =
-            Self { plan, enforced, control, first, next, guard, limits, reserved, restricted, supervisor };
+        let (guard, reserved, restricted, supervisor) = (None, Arc::default(), Some(restricted), None);
+        let ground = Ground::new(plan, control, limits);
+        let mut sandbox = Self { ground, enforced, first, guard, reserved, restricted, supervisor };
         sandbox.watch_limits()?;
         sandbox.supervise(exec, Some(modes), None)?;
         Ok(sandbox)
@@ -180,13 +239,14 @@ impl Sandbox {
         let late = self.guard.as_ref().map(Guard::late);
         let strict = opener.map(|opener| Strict::start(opener, late, self.ending()?)).transpose()?;
         let (ending, first) = (self.ending()?, self.first.pid);
-        self.supervisor = supervise::start(&self.plan, exec, modes, strict, ending, first, &mut self.enforced)?;
+        self.supervisor = supervise::start(&self.ground.plan, exec, modes, strict, ending, first, &mut self.enforced)?;
         Ok(())
     }
 
     fn watch_limits(&mut self) -> Result<()> {
         let ending = self.ending()?;
-        self.limits.watch(&self.plan, self.first.pid, ending)
+        let Ground { plan, limits, .. } = &mut self.ground;
+        limits.watch(plan, self.first.pid, ending)
     }
 
     /// What ends everything inside.
@@ -203,7 +263,7 @@ impl Sandbox {
     /// What was asked for.
     #[must_use]
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.ground.plan
     }
 
     /// What was really applied.
@@ -216,11 +276,11 @@ impl Sandbox {
     /// are not among them: `cpu_time` shows as `SIGXCPU`, `open_files` as `EMFILE`, a full `/tmp` as `ENOSPC`.
     #[must_use]
     pub fn limits_reached(&self) -> BTreeMap<Limit, u64> {
-        self.limits.reached()
+        self.ground.limits.reached()
     }
 
     pub(crate) fn limits(&self) -> &Limiter {
-        &self.limits
+        &self.ground.limits
     }
 
     /// The pidfd of the sandbox's pid 1: readable when everything inside has ended.
@@ -245,8 +305,8 @@ impl Sandbox {
         self.restricted.as_ref().map(Restricted::place)
     }
 
-    pub(crate) fn next_id(&self) -> u32 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn ground(&self) -> &Ground {
+        &self.ground
     }
 
     /// The root directory of what runs inside, as the host names it.
@@ -258,7 +318,7 @@ impl Sandbox {
     }
 
     pub(crate) fn control(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.control)
+        Arc::clone(&self.ground.control)
     }
 
     /// Whether calls of what runs inside wait for somebody here, whom pid 1's children inherit.
@@ -266,16 +326,8 @@ impl Sandbox {
         self.supervisor.is_some()
     }
 
-    /// Asks pid 1, or the init of a cell, whose socket `control` is.
-    pub(crate) fn send(&self, control: &OwnedFd, request: &Request, fds: &[std::os::fd::RawFd]) -> Result<()> {
-        socket::send(control.as_fd(), request, &[], fds).map_err(|error| match error {
-            Error::Ended { .. } => Error::Ended { why: self.why_ended() },
-            other => other,
-        })
-    }
-
     pub(crate) fn why_ended(&self) -> &'static str {
-        if self.limits.hits().end().is_some() {
+        if self.ground.limits.hits().end().is_some() {
             return "a limit was reached for which everything inside is ended";
         }
         let guard = self.guard.as_ref().and_then(Guard::failed);
@@ -286,8 +338,8 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // Pid 1 ends when its socket does; the kernel then ends the rest and reports pid 1 last (pid_namespaces(7)).
-        socket::hang_up(&self.control);
-        self.limits.stop();
+        socket::hang_up(&self.ground.control);
+        self.ground.limits.stop();
         reap(&self.first);
         drop(self.supervisor.take());
         // Nobody is left inside: removing a reservation also lifts the mount on it.
@@ -316,39 +368,35 @@ fn reserve_absent(plan: &Plan) -> Result<Vec<Reservation>> {
     })
 }
 
-/// A sandbox whose pid 1 waits for commands.
-struct Launched {
-    first: Started,
-    control: OwnedFd,
-    resident: OwnedFd,
-    /// Our end of the opener's socket, with strict reads.
-    opener: Option<OwnedFd>,
-}
-
-fn launch(
+/// Lets the opening go on as the plan wants it.
+fn begin(
     plan: &Plan,
     enforced: &mut Enforced,
-    mut opening: Opening,
+    opening: &mut Opening,
     entrance: Entrance,
     edit: impl FnOnce(&mut Program),
-) -> std::result::Result<Launched, Failed> {
+) -> Result<(Going, Descriptors, Option<strict::Ends>)> {
     let opener = plan.deny_read_strict.then(|| strict::Ends::new(landlocked::suffices_here())).transpose()?;
     if opener.is_some() || entrance.group.is_some() {
         // Their descriptors are not among those of a child that was begun before they were made.
-        opening = Opening::none();
+        *opening = Opening::none();
     }
     let mut descriptors = opening.descriptors()?;
     landlocked::allow(descriptors.ruleset.take(), plan, enforced)?;
     let ends = Ends { opener: opener.as_ref().map(strict::Ends::passed), ..descriptors.ends() };
     let steps = compile::compile(plan, &ends, entrance.doors)?;
-    let first = opening.run(steps, entrance.group, edit).map_err(|failed| match failed {
+    let going = opening.go_on(steps, entrance.group, edit)?;
+    Ok((going, descriptors, opener))
+}
+
+/// A mount too many, said as such.
+fn reword(plan: &Plan, failed: Failed) -> Failed {
+    match failed {
         Failed::Otherwise(Error::Setup { source, .. }) if source.raw_os_error() == Some(libc::ENOSPC) => {
             Failed::Otherwise(mounts::too_many(plan, "fewer mounts in one namespace"))
         }
         failed => failed,
-    })?;
-    let Descriptors { resident, control, .. } = descriptors;
-    Ok(Launched { first, control, resident, opener: opener.map(strict::Ends::ours) })
+    }
 }
 
 /// The way into the control groups of a sandbox.

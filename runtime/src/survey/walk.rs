@@ -14,9 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc::{DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN};
 use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
-use nix::sys::statfs::{
-    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, Statfs, TMPFS_MAGIC, fstatfs,
-};
+use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, Statfs, TMPFS_MAGIC, fstatfs};
 
 use super::found::{Found, Listed};
 use super::globs::{Globs, Place, States, lowercase};

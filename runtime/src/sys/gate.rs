@@ -1,7 +1,10 @@
 //! Where a child waits for the rest of its program, which its parent is still preparing in the memory that both share.
 
-use super::call;
-use crate::program::Program;
+use super::{
+    call,
+    launch::{self, Started},
+};
+use crate::program::{Fault, Program};
 use nix::unistd::{pipe2, write};
 use std::{
     io,
@@ -15,13 +18,14 @@ use std::{
 pub(crate) struct Gate {
     waits: OwnedFd,
     opens: OwnedFd,
-    next: AtomicPtr<Program>,
+    /// The rest, which the gate owns: what launches the child holds the gate as long as the child needs it.
+    rest: AtomicPtr<Program>,
 }
 
 impl Gate {
     pub(crate) fn new() -> nix::Result<Self> {
         let (waits, opens) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        Ok(Self { waits, opens, next: AtomicPtr::default() })
+        Ok(Self { waits, opens, rest: AtomicPtr::default() })
     }
 
     /// What the child needs of it.
@@ -29,11 +33,22 @@ impl Gate {
         [self.waits.as_raw_fd(), self.opens.as_raw_fd()]
     }
 
-    /// Lets the child go on with `program`; `wait` returns when the child has done with it.
-    pub(crate) fn open<T>(&self, program: &mut Program, wait: impl FnOnce() -> T) -> io::Result<T> {
-        self.next.store(ptr::from_mut(program), Ordering::Release);
+    /// Starts `program`, whose last step waits here, as [`launch::launch`] does. Returns when the child has executed the last
+    /// step of the rest or has ended, and where it failed if it did.
+    pub(crate) fn launch(&self, mut program: Program, namespaces: u64) -> (io::Result<Started>, Option<Fault>) {
+        let started = launch::launch(&mut program, namespaces);
+        let rest = self.rest.load(Ordering::Acquire);
+        // SAFETY: `open` left it to the child, which has done with it, and nobody else reads it.
+        let fault = program.fault().or_else(|| unsafe { rest.as_ref() }.and_then(Program::fault));
+        (started, fault)
+    }
+
+    /// Lets the child go on with `rest`. To be called once.
+    pub(crate) fn open(&self, rest: Program) -> io::Result<()> {
+        let before = self.rest.swap(Box::into_raw(Box::new(rest)), Ordering::Release);
+        debug_assert!(before.is_null(), "a gate is opened once");
         write(&self.opens, &[1])?;
-        Ok(wait())
+        Ok(())
     }
 
     /// Tells the child to end: there is nothing to go on with.
@@ -48,10 +63,20 @@ impl Gate {
         // Our copy would keep the end of the parent's from us.
         call::close(self.opens.as_raw_fd());
         if call::read_byte(self.waits.as_raw_fd()) {
-            // SAFETY: `open` borrows the program exclusively until the child has done with it.
-            if let Some(program) = unsafe { self.next.load(Ordering::Acquire).as_mut() } {
-                interpret(program);
+            // SAFETY: `open` gave it to the child alone, and `launch` keeps the gate until the child has done with it.
+            if let Some(rest) = unsafe { self.rest.load(Ordering::Acquire).as_mut() } {
+                interpret(rest);
             }
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let rest = self.rest.swap(ptr::null_mut(), Ordering::Acquire);
+        if !rest.is_null() {
+            // SAFETY: `open` took it out of a box, and no child is on its way: `launch` borrows the gate while one is.
+            drop(unsafe { Box::from_raw(rest) });
         }
     }
 }

@@ -42,6 +42,9 @@ pub(crate) const TERMINAL: u32 = 1;
 /// Bit `n` of [`Request::flags`], after those of [`TERMINAL`]: descriptor `n` is a terminal that was made outside.
 pub(crate) const GIVEN: u32 = 1 << 3;
 
+/// In [`Request::flags`]: pid 1 ends with this command.
+pub(crate) const LAST: u32 = 1 << 6;
+
 /// What the host asks.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

@@ -7,7 +7,7 @@ use crate::{
     restricted,
     syscall::{self, Result},
     wire::{
-        CONTROL, ENDED, FAILED, GIVEN, Image, LISTENING, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
+        CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
         STAGE_EXECUTE, STAGE_RIGHTS, STAGE_ROOM, STAGE_TERMINAL, STARTED, TERMINAL, TRAP, UNCHANGED,
     },
 };
@@ -24,9 +24,10 @@ struct Running {
     pid: i32,
     id: u32,
     reply: i32,
+    last: bool,
 }
 
-const FREE: Running = Running { pid: 0, id: 0, reply: -1 };
+const FREE: Running = Running { pid: 0, id: 0, reply: -1, last: false };
 
 pub(crate) fn serve() -> ! {
     syscall::block_signals();
@@ -50,6 +51,9 @@ pub(crate) fn serve() -> ! {
 fn report_end(running: &mut [Running; ROOM], pid: i32, status: i32) {
     if let Some(entry) = running.iter_mut().find(|entry| entry.pid == pid) {
         syscall::send(entry.reply, &Reply { kind: ENDED, value: status, stage: 0 }, &[]);
+        if entry.last {
+            restricted::end(0);
+        }
         syscall::close(entry.reply);
         *entry = FREE;
     }
@@ -113,7 +117,7 @@ fn run(running: &mut [Running; ROOM], request: &Request, fds: &[i32; 8]) {
             let passed = [pidfd, master];
             syscall::send(reply, &answer, if master >= 0 { &passed } else { &passed[..1] });
             syscall::close(pidfd);
-            running[slot] = Running { pid, id: request.id, reply };
+            running[slot] = Running { pid, id: request.id, reply, last: request.flags & LAST != 0 };
         }
         Err((stage, errno)) => {
             syscall::send(reply, &Reply { kind: FAILED, value: errno, stage }, &[]);
@@ -210,7 +214,7 @@ unsafe fn lay_out(text: *mut u8, length: usize, header: &Image, table: *mut *con
 
 /// Makes the command's private terminal when it wants one, and puts its slave side where asked.
 fn prepare_terminal(request: &Request, command: &mut Command, master: &mut i32) -> Result<()> {
-    if request.flags == 0 {
+    if request.flags & !LAST == 0 {
         return Ok(());
     }
     if let Some(index) = (0..3).find(|index| request.flags & (GIVEN << index) != 0) {
