@@ -63,12 +63,15 @@ enum Cleared {
 ///
 /// # Errors
 /// Whatever kept it from being run: see [`Error`].
-pub(crate) fn run(flags: &PolicyFlags, argv: &[OsString], ttl: Duration) -> Result<u8, Error> {
+pub(crate) fn run(
+    flags: &PolicyFlags,
+    argv: &[OsString],
+    ttl: Duration,
+    opening: Option<Opening>,
+) -> Result<u8, Error> {
     let signals = Signals::take()?;
-    // The kernel makes namespaces while the policy is read.
-    let opening = Opening::begin();
     let mut invocation = Invocation::open(flags, &signals, None)?;
-    invocation.opening.set(Some(opening));
+    invocation.opening.set(opening);
     invocation.tell(HookEvent::SessionStart);
     let done = invocation.run(argv, ttl, None);
     invocation.tell(HookEvent::SessionEnd);

@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
+use holdpoint_runtime::Opening;
 
 pub mod args;
 pub mod error;
@@ -45,12 +46,15 @@ pub fn command() -> clap::Command {
 
 /// Do what the arguments say and return the exit code; `args` starts with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // The kernel makes namespaces while we find out what is asked for.
+    let opening = args.get(1).is_some_and(|word| word == "run").then(Opening::begin);
     let cli = match args::Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let json = cli.command.json();
-    match cmd::dispatch(cli.command) {
+    match cmd::dispatch(cli.command, opening) {
         Ok(code) => code,
         Err(error) => {
             report::error(&error);

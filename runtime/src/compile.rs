@@ -32,7 +32,8 @@ use std::{
 const ROOT: Slot = 0;
 const MASKS: Slot = 1;
 const MOUNT: Slot = 2;
-const PARENT: Slot = 3;
+/// The directory whose entries are being mounted on.
+const PLACE: Slot = 3;
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -74,7 +75,7 @@ pub(crate) struct Entrance {
 /// The program that makes a cell in the sandbox whose pid 1 has the pidfd `first`: joins it, copies its mount view with new
 /// private places, and becomes an init below its pid 1.
 pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -> Result<Program> {
-    let mut compiler = Compiler::new();
+    let mut compiler = Compiler::new(Laid::default());
     compiler.steps.extend(enter_groups(entrance.doors));
     compiler.step(Step::SessionKeyring);
     compiler.step(Step::Join { first, namespaces: sandbox::NAMESPACES | libc::CLONE_NEWCGROUP });
@@ -85,8 +86,9 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -
     if let Some(ruleset) = ends.ruleset {
         compiler.landlock(plan, ruleset)?;
     }
-    let mut init = Compiler::new();
+    let mut init = Compiler::new(Laid::default());
     init.step(Step::NewSession);
+    init.step(Step::Bounding { keep: 0 });
     init.confine(plan, ends);
     compiler.step(given_away(Program::new(init.steps, Vec::new())));
     let mut program = Program::new(compiler.steps, Vec::new());
@@ -95,13 +97,21 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -
 }
 
 /// How every sandbox begins, whatever its plan: identity, loopback, a new root with `/dev` and `/proc`.
-pub(crate) fn opening() -> Result<Vec<Step>> {
-    Ok(Compiler::opened()?.steps)
+pub(crate) fn opening() -> Result<(Vec<Step>, Laid)> {
+    let mut compiler = Compiler::new(Laid::default());
+    compiler.identity();
+    compiler.steps.extend([Step::SessionKeyring, Step::LoopbackUp, Step::PrivateMounts]);
+    compiler.root()?;
+    compiler.devices()?;
+    compiler.processes()?;
+    compiler.step(Step::Bounding { keep: 0 });
+    Ok((compiler.steps, compiler.laid))
 }
 
-/// What follows the opening: makes the sandbox of the plan and becomes its pid 1.
-pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>) -> Result<Vec<Step>> {
-    let mut compiler = Compiler { steps: Vec::with_capacity(256), ..Compiler::opened()? };
+/// What follows the opening, which has laid out the beginning of the root: makes the sandbox of the plan and becomes its
+/// pid 1.
+pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>, laid: Laid) -> Result<Vec<Step>> {
+    let mut compiler = Compiler::new(laid);
     compiler.groups(doors);
     compiler.step(Step::Hostname(text("host name", plan.hostname.as_ref())?));
     for directory in view::SCRATCH {
@@ -120,27 +130,25 @@ pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>) -> Result<V
     Ok(compiler.steps)
 }
 
+/// What lies in the new root so far.
+#[derive(Debug, Default)]
+pub(crate) struct Laid {
+    /// Directories made there.
+    made: HashSet<PathBuf>,
+    /// Host directories in the view: what lies below them needs no making.
+    bound: Vec<PathBuf>,
+    /// The directory that is open in [`PLACE`].
+    open: Option<PathBuf>,
+}
+
 struct Compiler {
     steps: Vec<Step>,
-    /// Directories made in the new root so far.
-    made: HashSet<PathBuf>,
-    /// Host directories in the view so far: what lies below them needs no making.
-    bound: Vec<PathBuf>,
+    laid: Laid,
 }
 
 impl Compiler {
-    fn new() -> Self {
-        Self { steps: Vec::with_capacity(128), made: HashSet::new(), bound: Vec::new() }
-    }
-
-    fn opened() -> Result<Self> {
-        let mut compiler = Self::new();
-        compiler.identity();
-        compiler.steps.extend([Step::SessionKeyring, Step::LoopbackUp, Step::PrivateMounts]);
-        compiler.root()?;
-        compiler.devices()?;
-        compiler.processes()?;
-        Ok(compiler)
+    fn new(laid: Laid) -> Self {
+        Self { steps: Vec::with_capacity(256), laid }
     }
 
     fn step(&mut self, step: Step) {
@@ -193,21 +201,34 @@ impl Compiler {
     }
 
     fn attach(&mut self, path: &Path) -> Result<()> {
-        let target = below_root(path)?;
-        self.step(Step::Attach { mount: MOUNT, root: ROOT, target });
+        let (at, target) = self.place(path)?;
+        self.step(Step::Attach { mount: MOUNT, at, target });
         Ok(())
+    }
+
+    /// Opens the directory of `path`, on which something will be mounted, unless it is open.
+    fn place(&mut self, path: &Path) -> Result<(Slot, CString)> {
+        let target = below_root(path)?;
+        // What is open there will lie below the mount.
+        self.laid.open.take_if(|open| open.starts_with(path));
+        let Some(directory) = path.parent().filter(|above| *above != Path::new("/")) else { return Ok((ROOT, target)) };
+        if self.laid.open.as_deref() != Some(directory) {
+            self.step(Step::Open { root: Root::Slot(ROOT), path: below_root(directory)?, to: PLACE });
+            self.laid.open = Some(directory.to_owned());
+        }
+        Ok((PLACE, target))
     }
 
     /// Makes a directory in the new root, and those above it, unless a bound directory already brings them.
     fn directory(&mut self, path: &Path) -> Result<()> {
         let mut missing: Vec<&Path> = path
             .ancestors()
-            .take_while(|above| *above != Path::new("/") && !self.made.contains(*above))
-            .filter(|above| !self.bound.iter().any(|bound| above.starts_with(bound)))
+            .take_while(|above| *above != Path::new("/") && !self.laid.made.contains(*above))
+            .filter(|above| !self.laid.bound.iter().any(|bound| above.starts_with(bound)))
             .collect();
         while let Some(directory) = missing.pop() {
             self.step(Step::Directory { root: ROOT, path: below_root(directory)?, mode: 0o755 });
-            self.made.insert(directory.to_owned());
+            self.laid.made.insert(directory.to_owned());
         }
         Ok(())
     }
@@ -247,12 +268,15 @@ impl Compiler {
     fn processes(&mut self) -> Result<()> {
         self.filesystem(c"proc", &[], NOSUID | NODEV | NOEXEC, MOUNT);
         self.attach(Path::new("/proc"))?;
-        self.masks();
+        self.masks()?;
         for directory in view::PROC_READ_ONLY.into_iter().filter(|directory| Path::new("/").join(directory).is_dir()) {
-            self.step(knobs(text("proc directory", directory.as_ref())?));
+            self.knobs(directory)?;
         }
-        let files = view::PROC_MASKED.map(|file| Path::new("/").join(file));
-        self.cover(files.iter().filter(|file| file.exists()).map(|file| (file.as_path(), false)))
+        for file in view::PROC_MASKED.into_iter().filter(|file| Path::new("/").join(file).exists()) {
+            let (at, target) = self.place(&Path::new("/").join(file))?;
+            self.step(Step::Mask { at, masks: MASKS, name: MASK_FILE, target });
+        }
+        Ok(())
     }
 
     /// What of `/proc/sys` the plan decides; then that is read-only too.
@@ -265,19 +289,27 @@ impl Compiler {
                 text: CString::new(pids.max(limits::LEAST_PID_MAX).to_string()).unwrap_or_default(),
             });
         }
-        self.step(knobs(c"proc/sys".into()));
+        self.knobs("proc/sys")
+    }
+
+    /// Makes a directory of `/proc` read-only.
+    fn knobs(&mut self, directory: &str) -> Result<()> {
+        let (at, target) = self.place(&Path::new("/").join(directory))?;
+        self.step(Step::Pin { at, target, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
         Ok(())
     }
 
     /// A tree with an unreadable file and an unreadable directory, copies of which cover what nobody may read.
-    fn masks(&mut self) {
+    fn masks(&mut self) -> Result<()> {
         let attributes = NOSUID | NODEV | NOEXEC;
         self.filesystem(c"tmpfs", &[(c"mode", "0700".into()), (c"size", "64k".into())], attributes, MASKS);
         self.step(Step::File { root: MASKS, path: MASK_FILE.into(), mode: 0 });
         self.step(Step::Directory { root: MASKS, path: MASK_DIRECTORY.into(), mode: 0 });
         self.step(Step::Attributes { mount: MASKS, set: RDONLY | attributes, recursive: false });
-        self.step(Step::Attach { mount: MASKS, root: ROOT, target: view::MASKS.into() });
+        let (at, target) = self.place(&Path::new("/").join(OsStr::from_bytes(view::MASKS.to_bytes())))?;
+        self.step(Step::Attach { mount: MASKS, at, target });
         self.step(Step::Open { root: Root::Slot(ROOT), path: view::MASKS.into(), to: MASKS });
+        Ok(())
     }
 
     fn mount(&mut self, plan: &Plan, mount: &Mount) -> Result<()> {
@@ -312,7 +344,7 @@ impl Compiler {
             self.directory(path)?;
         } else {
             self.parents(path)?;
-            if !self.bound.iter().any(|bound| path.starts_with(bound)) {
+            if !self.laid.bound.iter().any(|bound| path.starts_with(bound)) {
                 self.step(Step::File { root: ROOT, path: below_root(path)?, mode: 0o644 });
             }
         }
@@ -326,7 +358,7 @@ impl Compiler {
         let set = NOSUID | NODEV | if access == Access::ReadOnly { RDONLY } else { 0 };
         self.step(Step::Attributes { mount: MOUNT, set, recursive: true });
         self.attach(path)?;
-        self.bound.push(path.to_owned());
+        self.laid.bound.push(path.to_owned());
         Ok(())
     }
 
@@ -344,27 +376,17 @@ impl Compiler {
         for path in &plan.exec_deny {
             self.pin(path, NOEXEC, true)?;
         }
-        let shown = plan.masks.iter().filter(|mask| plan.shows(&mask.path));
-        self.cover(shown.map(|mask| (mask.path.as_path(), mask.directory)))
-    }
-
-    /// Masks. What lies in one directory is covered from there: its path is resolved once for all of them.
-    fn cover<'a>(&mut self, masks: impl Iterator<Item = (&'a Path, bool)>) -> Result<()> {
-        let mut entered = None;
-        for (path, directory) in masks {
-            if let Some(parent) = path.parent().filter(|parent| entered != Some(*parent)) {
-                self.step(Step::Enter { root: ROOT, path: below_root(parent)?, to: PARENT });
-                entered = Some(parent);
-            }
-            let name = if directory { MASK_DIRECTORY } else { MASK_FILE };
-            self.step(Step::Mask { parent: PARENT, masks: MASKS, name, target: below_root(path)? });
+        for mask in plan.masks.iter().filter(|mask| plan.shows(&mask.path)) {
+            let name = if mask.directory { MASK_DIRECTORY } else { MASK_FILE };
+            let (at, target) = self.place(&mask.path)?;
+            self.step(Step::Mask { at, masks: MASKS, name, target });
         }
         Ok(())
     }
 
     fn pin(&mut self, path: &Path, set: u64, recursive: bool) -> Result<()> {
-        let target = below_root(path)?;
-        self.step(Step::Pin { root: ROOT, target, set, recursive });
+        let (at, target) = self.place(path)?;
+        self.step(Step::Pin { at, target, set, recursive });
         Ok(())
     }
 
@@ -392,7 +414,6 @@ impl Compiler {
         self.step(Step::NullStandard);
         let resident = Descriptor::Known(ends.resident);
         self.step(Step::NoNewPrivileges);
-        self.step(Step::Bounding { keep: 0 });
         self.step(Step::Capabilities(0));
         if let Some(ruleset) = ends.ruleset {
             self.step(Step::LandlockRestrict { ruleset });
@@ -493,11 +514,6 @@ fn opener(resident: Descriptor, socket: RawFd) -> Program {
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"opener".into()]) },
     ];
     Program::new(steps, Vec::new())
-}
-
-/// Makes a directory of `/proc` read-only.
-fn knobs(target: CString) -> Step {
-    Step::Pin { root: ROOT, target, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false }
 }
 
 /// A path as the child wants it: relative to the new root.

@@ -2,7 +2,7 @@
 //! Namespaces and the new root take the kernel about as long as reading a policy and looking through a workspace take us.
 
 use crate::{
-    compile::{self, Ends},
+    compile::{self, Ends, Laid},
     error::{Error, Result},
     executable,
     host::Failed,
@@ -29,10 +29,7 @@ use std::{
 /// Beginning never fails: what went wrong is told by the start. On a machine with one processor nothing is begun, because
 /// nothing would be gained.
 #[derive(Debug)]
-pub struct Opening {
-    ends: Result<Descriptors>,
-    running: Option<Running>,
-}
+pub struct Opening(Option<Running>);
 
 /// What must exist before the child does, for it to have them.
 #[derive(Debug)]
@@ -41,6 +38,8 @@ pub(crate) struct Descriptors {
     pub(crate) control: OwnedFd,
     pub(crate) ruleset: Option<RulesetCreated>,
     pub(crate) theirs: Theirs,
+    /// What the child lays out before it waits.
+    pub(crate) laid: Laid,
 }
 
 /// The child's ends, which we keep until it has its own.
@@ -54,6 +53,7 @@ pub(crate) struct Theirs {
 #[derive(Debug)]
 pub(crate) struct Running {
     gate: Arc<Gate>,
+    descriptors: Receiver<Result<Descriptors>>,
     outcome: Receiver<Outcome>,
     worker: Worker,
 }
@@ -75,27 +75,42 @@ impl Worker {
 }
 
 impl Running {
-    fn new(ends: Ends) -> io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let gate = Arc::new(Gate::new()?);
-        let last = Arc::clone(&gate);
-        let begin = move || {
-            let Ok(opening) = compile::opening() else { return (Err(io::ErrorKind::InvalidInput.into()), None) };
-            // Whatever the caller closes while the child waits must be closed: ends of pipes, locks.
-            let mut steps = vec![keep_only(ends, &last)];
-            steps.extend(opening);
-            steps.push(Step::Await(Arc::clone(&last)));
-            last.launch(Program::new(steps, Vec::new()), NAMESPACES as u64)
-        };
+        let (own, (show, descriptors)) = (Arc::clone(&gate), mpsc::channel());
         let (tell, outcome) = mpsc::channel();
         let (give, work) = mpsc::channel::<Work>();
+        let (start, started) = mpsc::channel();
         let thread = move || {
             // Nobody listens any more when the caller has given up; then there is no work either.
-            drop(tell.send(begin()));
+            start.send(()).ok();
+            drop(tell.send(begin(&own, |descriptors| drop(show.send(descriptors)))));
             work.into_iter().for_each(|work| work());
         };
         thread::Builder::new().name("opening".into()).spawn(thread)?;
-        Ok(Self { gate, outcome, worker: Worker(give) })
+        // A thread is often made where its maker runs, and would wait there although another processor idles; who is woken
+        // is moved to that one.
+        started.recv().map_err(io::Error::other)?;
+        Ok(Self { gate, descriptors, outcome, worker: Worker(give) })
     }
+}
+
+/// Starts a child that does what no plan is needed for, and waits at the gate.
+fn begin(gate: &Arc<Gate>, show: impl FnOnce(Result<Descriptors>)) -> Outcome {
+    let failed = || (Err(io::ErrorKind::InvalidInput.into()), None);
+    let Ok((opening, laid)) = compile::opening() else { return failed() };
+    let descriptors = Descriptors::new(laid);
+    let ends = descriptors.as_ref().map(Descriptors::ends);
+    // Whatever the caller closes while the child waits must be closed: ends of pipes, locks.
+    let steps =
+        ends.map(|ends| [keep_only(ends, gate)].into_iter().chain(opening).chain([Step::Await(Arc::clone(gate))]));
+    let program = steps.map(|steps| Program::new(steps.collect(), Vec::new()));
+    let Ok(program) = program else {
+        show(descriptors);
+        return failed();
+    };
+    show(descriptors);
+    gate.launch(program, NAMESPACES as u64)
 }
 
 /// A child that goes on with the steps of its plan, until [`stands`](Self::stands) says what came of it.
@@ -113,21 +128,20 @@ impl Going {
             Self::Begun(running) => running,
             Self::Whole(mut program) => return Ok((sandbox::run(&mut program, NAMESPACES)?, None)),
         };
-        let unknown = |_| Error::Io { doing: "begin the sandbox", source: io::Error::other("its thread failed") };
-        let (started, fault) = outcome.recv().map_err(unknown)?;
+        let (started, fault) = outcome.recv().map_err(|_| lost())?;
         Ok((sandbox::stand(started, fault, NAMESPACES)?, Some(worker)))
     }
 }
 
 impl Descriptors {
-    fn new() -> Result<Self> {
+    fn new(laid: Laid) -> Result<Self> {
         let lift = |fd: OwnedFd| program::lift(fd.as_fd(), LIFTED);
         let resident = lift(executable::resident()?)?;
         let (control, inside) = socket::pair()?;
         let ruleset = landlocked::ruleset()?;
         let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
         let theirs = Theirs { control: lift(inside)?, ruleset: copy.map(lift).transpose()? };
-        Ok(Self { resident, control, ruleset, theirs })
+        Ok(Self { resident, control, ruleset, theirs, laid })
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -144,21 +158,20 @@ impl Opening {
     /// Begins a sandbox beside the caller's work.
     #[must_use]
     pub fn begin() -> Self {
-        let mut opening = Self::none();
-        if let (Ok(descriptors), true) = (&opening.ends, processors(2) > 1) {
-            opening.running = Running::new(descriptors.ends()).ok();
-        }
-        opening
+        Self((processors(2) > 1).then(Running::new).and_then(io::Result::ok))
     }
 
-    /// What a start needs, with nothing begun.
+    /// Nothing that was begun.
     pub(crate) fn none() -> Self {
-        Self { ends: Descriptors::new(), running: None }
+        Self(None)
     }
 
-    /// Takes the descriptors out, which the caller must keep until the child has its own.
-    pub(crate) fn descriptors(&mut self) -> Result<Descriptors> {
-        std::mem::replace(&mut self.ends, Err(Error::Ended { why: "it was started already" }))
+    /// The descriptors, which the caller must keep until the child has its own.
+    pub(crate) fn descriptors(&self) -> Result<Descriptors> {
+        match &self.0 {
+            None => Descriptors::new(compile::opening()?.1),
+            Some(running) => running.descriptors.recv().map_err(|_| lost())?,
+        }
     }
 
     /// Lets it go on with the rest: the steps of a plan. `group` is the control group to begin in, which only what has not begun can.
@@ -169,8 +182,8 @@ impl Opening {
         group: Option<RawFd>,
         edit: impl FnOnce(&mut Program),
     ) -> Result<Going> {
-        let Some(running) = self.running.take_if(|_| group.is_none()) else {
-            let mut program = Program::new(compile::opening()?.into_iter().chain(steps).collect(), Vec::new());
+        let Some(running) = self.0.take_if(|_| group.is_none()) else {
+            let mut program = Program::new(compile::opening()?.0.into_iter().chain(steps).collect(), Vec::new());
             program.group = group;
             edit(&mut program);
             return Ok(Going::Whole(Box::new(program)));
@@ -182,12 +195,16 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let Some(Running { gate, outcome, .. }) = self.running.take() else { return };
+        let Some(Running { gate, outcome, .. }) = self.0.take() else { return };
         gate.close();
         if let Ok((Ok(started), _)) = outcome.recv() {
             while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
         }
     }
+}
+
+fn lost() -> Error {
+    Error::Io { doing: "begin the sandbox", source: io::Error::other("its thread failed") }
 }
 
 /// Closes every descriptor of the child but those that the program uses.
@@ -241,7 +258,7 @@ mod tests {
     fn what_was_begun_and_not_started_leaves_nothing() {
         alone("what_was_begun_and_not_started_leaves_nothing", || {
             let opening = Opening::begin();
-            assert!(opening.running.is_some() || processors(2) == 1);
+            assert!(opening.0.is_some() || processors(2) == 1);
             drop(opening);
         });
     }

@@ -384,7 +384,7 @@ fn begin(
     let mut descriptors = opening.descriptors()?;
     landlocked::allow(descriptors.ruleset.take(), plan, enforced)?;
     let ends = Ends { opener: opener.as_ref().map(strict::Ends::passed), ..descriptors.ends() };
-    let steps = compile::compile(plan, &ends, entrance.doors)?;
+    let steps = compile::compile(plan, &ends, entrance.doors, std::mem::take(&mut descriptors.laid))?;
     let going = opening.go_on(steps, entrance.group, edit)?;
     Ok((going, descriptors, opener))
 }

@@ -13,16 +13,18 @@ mod run;
 mod serve;
 mod session;
 
+use holdpoint_runtime::Opening;
+
 use crate::args::Command;
 use crate::error::Error;
 
-/// Do what was asked; the exit code, or why not.
+/// Do what was asked; the exit code, or why not. `opening` is the sandbox of the command that may be run.
 ///
 /// # Errors
 /// Whatever the subcommand has to report.
-pub(crate) fn dispatch(command: Command) -> Result<u8, Error> {
+pub(crate) fn dispatch(command: Command, opening: Option<Opening>) -> Result<u8, Error> {
     match command {
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, opening),
         Command::Bundle(args) => bundle::bundle(&args),
         Command::Session(args) => session::session(&args.command),
         Command::Apply(args) => apply::apply(&args),

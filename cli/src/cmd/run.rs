@@ -1,5 +1,7 @@
 //! `holdpoint run`: everything is done by the invocation.
 
+use holdpoint_runtime::Opening;
+
 use crate::args::Run;
 use crate::error::Error;
 use crate::invocation;
@@ -8,12 +10,12 @@ use crate::invocation;
 ///
 /// # Errors
 /// Whatever kept it from being run.
-pub(super) fn run(args: &Run) -> Result<u8, Error> {
+pub(super) fn run(args: &Run, opening: Option<Opening>) -> Result<u8, Error> {
     if args.argv.first().is_some_and(|program| program.is_empty()) {
         return Err(Error::Usage {
             why: "the command is empty".into(),
             next: "write: holdpoint run -- CMD ARGS".into(),
         });
     }
-    invocation::run(&args.flags, &args.argv, args.wait.hold_timeout)
+    invocation::run(&args.flags, &args.argv, args.wait.hold_timeout, opening)
 }

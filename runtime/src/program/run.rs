@@ -63,23 +63,22 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             }
         }
         Step::Attributes { mount, set, recursive } => call::set_attributes(slots[*mount], *set, 0, 0, *recursive),
-        Step::Attach { mount, root, target } => {
-            let attached = attach_at(slots[*mount], slots[*root], target);
+        Step::Attach { mount, at, target } => {
+            let attached = call::attach(slots[*mount], slots[*at], entry(target));
             call::close(slots[*mount]);
             slots[*mount] = -1;
             attached
         }
         Step::Open { root, path, to } => {
-            slots[*to] = call::open_place(base(*root, slots), path)?;
+            let place = call::open_place(base(*root, slots), path)?;
+            if slots[*to] >= 0 {
+                call::close(slots[*to]);
+            }
+            slots[*to] = place;
             Ok(())
         }
-        Step::Pin { root, target, set, recursive } => pin(slots[*root], target, *set, *recursive),
-        Step::Enter { root, path, to } => {
-            call::close(slots[*to]);
-            slots[*to] = call::open_place(slots[*root], path)?;
-            Ok(())
-        }
-        Step::Mask { parent, masks, name, target } => mask(slots[*masks], name, slots[*parent], target),
+        Step::Pin { at, target, set, recursive } => pin(slots[*at], entry(target), *set, *recursive),
+        Step::Mask { at, masks, name, target } => mask(slots[*masks], name, slots[*at], entry(target)),
         Step::Directory { root, path, mode } => call::make_directory(slots[*root], path, *mode),
         Step::File { root, path, mode } => call::make_file(slots[*root], path, *mode),
         Step::Link { root, path, target } => call::make_link(slots[*root], path, target),
@@ -132,33 +131,23 @@ fn descriptor(descriptor: Descriptor, slots: &[RawFd; SLOTS]) -> RawFd {
     }
 }
 
-fn attach_at(mount: RawFd, root: RawFd, target: &CStr) -> Result<()> {
-    let place = call::open_place(root, target)?;
-    let attached = call::attach(mount, place);
-    call::close(place);
-    attached
-}
-
-fn pin(root: RawFd, target: &CStr, set: u64, recursive: bool) -> Result<()> {
-    let place = call::open_place(root, target)?;
-    let done = call::clone_mount(place, c"", recursive).and_then(|mount| {
-        let done = if set == 0 { Ok(()) } else { call::set_attributes(mount, set, 0, 0, recursive) };
-        let done = done.and_then(|()| call::attach(mount, place));
-        call::close(mount);
-        done
-    });
-    call::close(place);
+fn pin(at: RawFd, name: &CStr, set: u64, recursive: bool) -> Result<()> {
+    let mount = call::clone_mount(at, name, recursive)?;
+    let done = if set == 0 { Ok(()) } else { call::set_attributes(mount, set, 0, 0, recursive) };
+    let done = done.and_then(|()| call::attach(mount, at, name));
+    call::close(mount);
     done
 }
 
-fn mask(masks: RawFd, name: &CStr, parent: RawFd, target: &CStr) -> Result<()> {
-    let mount = call::clone_mount(masks, name, false)?;
-    let attached = call::attach_in(mount, parent, last_name(target));
+fn mask(masks: RawFd, kind: &CStr, at: RawFd, name: &CStr) -> Result<()> {
+    let mount = call::clone_mount(masks, kind, false)?;
+    let attached = call::attach(mount, at, name);
     call::close(mount);
     attached
 }
 
-fn last_name(path: &CStr) -> &CStr {
+/// The last name of a path.
+fn entry(path: &CStr) -> &CStr {
     let bytes = path.to_bytes_with_nul();
     let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     bytes.get(start..).and_then(|name| CStr::from_bytes_with_nul(name).ok()).unwrap_or(path)

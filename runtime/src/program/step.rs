@@ -63,10 +63,10 @@ pub(crate) enum Step {
         set: u64,
         recursive: bool,
     },
-    /// Attaches the slot's mount at `target` below the new root and closes the slot.
+    /// Attaches the slot's mount at `target`, whose directory is `at`, and closes the slot.
     Attach {
         mount: Slot,
-        root: Slot,
+        at: Slot,
         target: CString,
     },
     /// Opens a place, only to name it by the slot from here on.
@@ -75,22 +75,17 @@ pub(crate) enum Step {
         path: CString,
         to: Slot,
     },
-    /// Mounts `target` on itself with more flags: it cannot be renamed or removed from inside any more.
+    /// Mounts `target`, whose directory is `at`, on itself with more flags: it cannot be renamed or removed from inside any
+    /// more.
     Pin {
-        root: Slot,
+        at: Slot,
         target: CString,
         set: u64,
         recursive: bool,
     },
-    /// Opens the directory `path`, in place of the one that the slot had.
-    Enter {
-        root: Slot,
-        path: CString,
-        to: Slot,
-    },
-    /// Covers `target` with an unreadable mount out of the tree of masks. The slot `parent` is the directory it lies in.
+    /// Covers `target`, whose directory is `at`, with an unreadable mount out of the tree of masks.
     Mask {
-        parent: Slot,
+        at: Slot,
         masks: Slot,
         name: &'static CStr,
         target: CString,
@@ -209,7 +204,7 @@ impl fmt::Display for Step {
             Self::CloneMount { source, .. } => write!(f, "take {} into the mount view", show(source)),
             Self::Attributes { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
-            Self::Open { path, .. } | Self::Enter { path, .. } => write!(f, "open /{}", show(path)),
+            Self::Open { path, .. } => write!(f, "open /{}", show(path)),
             Self::Pin { target, .. } => write!(f, "pin /{}", show(target)),
             Self::Mask { target, .. } => write!(f, "mask /{}", show(target)),
             Self::Directory { path, .. } | Self::File { path, .. } | Self::Link { path, .. } => {

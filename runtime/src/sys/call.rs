@@ -134,16 +134,9 @@ fn set_propagation(propagation: u64) -> Result<()> {
         .map(drop)
 }
 
-/// Attaches a detached mount to an open place (move_mount(2)).
-pub(crate) fn attach(mount: RawFd, place: RawFd) -> Result<()> {
-    const FROM_FD: u32 = 0x04;
-    const TO_FD: u32 = 0x40;
-    syscall!(SYS_move_mount, mount, c"".as_ptr(), place, c"".as_ptr(), FROM_FD | TO_FD).map(drop)
-}
-
 /// Attaches a detached mount to what is called `name` in an open directory, to a link itself when it is one: only
-/// MOVE_MOUNT_T_SYMLINKS would follow it.
-pub(crate) fn attach_in(mount: RawFd, directory: RawFd, name: &CStr) -> Result<()> {
+/// MOVE_MOUNT_T_SYMLINKS would follow it (move_mount(2)).
+pub(crate) fn attach(mount: RawFd, directory: RawFd, name: &CStr) -> Result<()> {
     const FROM_FD: u32 = 0x04;
     syscall!(SYS_move_mount, mount, c"".as_ptr(), directory, name.as_ptr(), FROM_FD).map(drop)
 }
