@@ -21,6 +21,9 @@ const fn need(programs: &'static [&'static str], package: &'static str) -> Requi
 /// For building: the C compiler that the bundled SQLite and the linker want.
 pub(crate) const BUILD: &[Requirement] = &[need(&["cc"], "gcc"), need(&["git"], "git")];
 
+/// For the static build.
+pub(crate) const STATIC: &[Requirement] = &[need(&["musl-gcc"], "musl-tools")];
+
 /// For the tests of the crates.
 pub(crate) const TESTS: &[Requirement] = &[
     need(&["cc"], "gcc"),
