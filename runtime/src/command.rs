@@ -49,6 +49,7 @@ pub struct Command<'sandbox> {
     terminal: Option<Size>,
     rights: Rights,
     private_tmp: bool,
+    last: bool,
 }
 
 /// A command that pid 1 was asked for.
@@ -92,7 +93,13 @@ impl<'sandbox> Command<'sandbox> {
             terminal: None,
             rights: Rights::default(),
             private_tmp: false,
+            last: false,
         }
+    }
+
+    /// The sandbox is for this command alone, and so are its private places.
+    pub(crate) fn alone(&mut self) {
+        (self.last, self.private_tmp) = (true, false);
     }
 
     /// Sets what the program sees as its own name (`argv[0]`); the program as given by default.
@@ -239,17 +246,18 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
-        let asked = self.ask(input, output, 0)?;
+        let asked = self.ask(input, output)?;
         self.await_start(asked)
     }
 
-    /// Asks pid 1 before it is there, to end with this command. `None`: it has to be there first.
+    /// Asks pid 1 before it is there. `None`: it has to be there first.
     pub(crate) fn ask_early(&mut self) -> Result<Option<Asked>> {
-        let later = self.private_tmp || self.rights.narrows_paths() || self.ground.plan.deny_read_strict;
-        if later { Ok(None) } else { self.ask(Kind::Inherit, Kind::Inherit, LAST).map(Some) }
+        let later = self.rights.narrows_paths() || self.ground.plan.deny_read_strict;
+        if later { Ok(None) } else { self.ask(Kind::Inherit, Kind::Inherit).map(Some) }
     }
 
-    fn ask(&mut self, input: Kind, output: Kind, mut flags: u32) -> Result<Asked> {
+    fn ask(&mut self, input: Kind, output: Kind) -> Result<Asked> {
+        let mut flags = if self.last { LAST } else { 0 };
         let Ground { plan, limits, .. } = self.ground;
         let strict = plan.deny_read_strict;
         if strict && (self.private_tmp || self.rights.read.is_some() || self.rights.write.is_some()) {

@@ -86,6 +86,7 @@ type Begun = (Sandbox, Option<Child>);
 impl First<'_> {
     fn command<'s>(&self, mut command: Command<'s>) -> Command<'s> {
         (self.describe)(&mut command);
+        command.alone();
         command
     }
 }
