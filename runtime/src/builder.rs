@@ -197,7 +197,9 @@ impl Builder {
         roots.extend(found.git_dirs);
         let mut masks: Vec<Masked> =
             found.masks.into_iter().map(|mask| Masked { path: mask.path, directory: mask.directory }).collect();
-        if self.system {
+        // What else is shown below `/etc` is a mount of its own, with its own owners.
+        let strangers = self.system && view::is_private(&view);
+        if self.system && !strangers {
             masks.extend(view::private_settings());
         }
         let shown = |path: &PathBuf| plan::shows(&view, path);
@@ -208,6 +210,7 @@ impl Builder {
             view,
             workspace: workspace.map(|(path, _)| path),
             masks,
+            strangers,
             kept: found.protected.into_iter().map(kept).collect(),
             pins: found.pins,
             deny_read: self.deny_read.clone(),

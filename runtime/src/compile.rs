@@ -119,7 +119,7 @@ pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>, laid: Laid)
     }
     compiler.settings(plan)?;
     for mount in &plan.view {
-        compiler.mount(plan, mount)?;
+        compiler.mount(plan, mount, ends)?;
     }
     compiler.workspace(plan)?;
     compiler.seal();
@@ -312,7 +312,7 @@ impl Compiler {
         Ok(())
     }
 
-    fn mount(&mut self, plan: &Plan, mount: &Mount) -> Result<()> {
+    fn mount(&mut self, plan: &Plan, mount: &Mount, ends: &Ends) -> Result<()> {
         match mount {
             Mount::Link { path, target } => {
                 self.parents(path)?;
@@ -324,6 +324,13 @@ impl Compiler {
                 if *access == Access::ReadWrite {
                     self.scratch(plan, path, "0700")?;
                 }
+            }
+            Mount::Bind { path, .. } if plan.strangers && path == Path::new(view::SETTINGS) => {
+                self.directory(path)?;
+                let target = text("visible path", path.as_os_str())?;
+                self.step(Step::Receive { socket: ends.control, path: target, to: MOUNT });
+                self.attach(path)?;
+                self.laid.bound.push(path.to_owned());
             }
             Mount::Bind { path, access } => self.bind(path, *access)?,
         }

@@ -119,6 +119,7 @@ mod rights;
 mod sandbox;
 mod socket;
 mod stdio;
+mod strangers;
 mod strict;
 mod supervise;
 mod survey;

@@ -1,7 +1,7 @@
 //! A plan: what the kernel will enforce for one sandbox, as plain data. Made by [`Builder::plan`](crate::Builder::plan),
 //! carried out by [`Sandbox::start`](crate::Sandbox::start); nothing is decided between the two.
 
-use crate::enforced::Protection;
+use crate::{enforced::Protection, view};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -157,6 +157,9 @@ pub struct Plan {
     pub workspace: Option<PathBuf>,
     /// Paths covered at the start.
     pub masks: Vec<Masked>,
+    /// Whether of `/etc` is shown what a stranger to this host may read, as root would see the rest of it otherwise.
+    #[serde(default)]
+    pub strangers: bool,
     /// Protected names.
     pub kept: Vec<Kept>,
     /// Directories that may not be renamed because something below them is masked or kept.
@@ -198,6 +201,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same with masks on what no stranger may read, for where the owners of a mount cannot be changed.
+    pub(crate) fn with_settings_masked(mut self) -> Self {
+        if std::mem::take(&mut self.strangers) {
+            self.masks.extend(view::private_settings());
+        }
+        self
+    }
+
     /// The paths that are covered at the start and visible without that.
     pub fn masked(&self) -> impl Iterator<Item = &Path> {
         self.masks.iter().map(|mask| mask.path.as_path()).filter(|path| self.shows(path))

@@ -20,11 +20,14 @@ use crate::{
     program::{Fault, Program},
     reserve::{self, Reservation},
     restricted::{self, Modes, Place, Restricted},
-    socket,
+    socket, strangers,
     strict::{self, Strict},
     supervise,
-    sys::launch::{self, Started},
-    threads,
+    sys::{
+        launch::{self, Started},
+        wire::Request,
+    },
+    threads, view,
 };
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
@@ -155,6 +158,8 @@ impl Sandbox {
         edit: impl FnOnce(&mut Program),
     ) -> Result<Begun> {
         supervise::check(&plan, exec.as_ref())?;
+        let settings = plan.strangers.then(|| strangers::view(Path::new(view::SETTINGS))).and_then(io::Result::ok);
+        let plan = if settings.is_some() { plan } else { plan.with_settings_masked() };
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         mounts::fit(&plan)?;
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
@@ -164,7 +169,7 @@ impl Sandbox {
             watch.created(absent(&plan).map(|(path, _)| path));
         }
         let mut opening = opening;
-        let begun = begin(&plan, &mut enforced, &mut opening, entrance(&limits), edit);
+        let begun = begin(&plan, &mut enforced, &mut opening, entrance(&limits), settings, edit);
         let (going, descriptors, opener) = begun.inspect_err(|_| reserve::release(&reserved))?;
         let Descriptors { resident, control, theirs, .. } = descriptors;
         let ground = Ground::new(plan, control, limits);
@@ -217,6 +222,7 @@ impl Sandbox {
 
     /// Goes on without the namespaces that the host refuses.
     fn start_restricted(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, refusal: &host::Refusal) -> Result<Self> {
+        let plan = plan.with_settings_masked();
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
         let mut limits = Limiter::prepare(&plan, &mut enforced, Backend::Landlock)?;
         let restricted::Launched { first, control, restricted, modes } =
@@ -375,6 +381,7 @@ fn begin(
     enforced: &mut Enforced,
     opening: &mut Opening,
     entrance: Entrance,
+    settings: Option<OwnedFd>,
     edit: impl FnOnce(&mut Program),
 ) -> Result<(Going, Descriptors, Option<strict::Ends>)> {
     let opener = plan.deny_read_strict.then(|| strict::Ends::new(landlocked::suffices_here())).transpose()?;
@@ -386,6 +393,9 @@ fn begin(
     landlocked::allow(descriptors.ruleset.take(), plan, enforced)?;
     let ends = Ends { opener: opener.as_ref().map(strict::Ends::passed), ..descriptors.ends() };
     let steps = compile::compile(plan, &ends, entrance.doors, std::mem::take(&mut descriptors.laid))?;
+    if let Some(settings) = settings {
+        socket::send(descriptors.control.as_fd(), &Request::default(), &[], &[settings.as_raw_fd()])?;
+    }
     let going = opening.go_on(steps, entrance.group, edit)?;
     Ok((going, descriptors, opener))
 }

@@ -13,6 +13,9 @@ use std::{
 const SYSTEM: [&str; 10] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store"];
 
+/// Where a system keeps what root alone may read beside what all programs must.
+pub(crate) const SETTINGS: &str = "/etc";
+
 /// Files of `/proc` that tell about the whole machine or change it, covered or read-only inside.
 pub(crate) const PROC_MASKED: [&str; 8] = [
     "proc/kcore",
@@ -60,9 +63,16 @@ pub(crate) fn system() -> Vec<Mount> {
 pub(crate) fn private_settings() -> Vec<Masked> {
     let mut masks = Vec::new();
     if nix::unistd::geteuid().is_root() {
-        collect_private(Path::new("/etc"), 0, &mut masks);
+        collect_private(Path::new(SETTINGS), 0, &mut masks);
     }
     masks
+}
+
+/// Whether `/etc` of a view is to be shown as a stranger sees it: to root alone it looks otherwise.
+pub(crate) fn is_private(view: &[Mount]) -> bool {
+    let below = |mount: &&Mount| mount.path().starts_with(SETTINGS);
+    let read_only = Mount::Bind { path: SETTINGS.into(), access: Access::ReadOnly };
+    nix::unistd::geteuid().is_root() && view.iter().filter(below).eq([&read_only])
 }
 
 fn collect_private(directory: &Path, depth: usize, masks: &mut Vec<Masked>) {

@@ -62,6 +62,10 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
                 _ => Ok(()),
             }
         }
+        Step::Receive { socket, to, .. } => {
+            slots[*to] = call::receive_descriptor(*socket)?;
+            Ok(())
+        }
         Step::Attributes { mount, set, recursive } => call::set_attributes(slots[*mount], *set, 0, 0, *recursive),
         Step::Attach { mount, at, target } => {
             let attached = call::attach(slots[*mount], slots[*at], entry(target));

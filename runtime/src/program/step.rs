@@ -58,6 +58,12 @@ pub(crate) enum Step {
         expect: Option<Identity>,
         to: Slot,
     },
+    /// Takes a mount that was made outside and waits in the socket; `path` is where it will stand.
+    Receive {
+        socket: RawFd,
+        path: CString,
+        to: Slot,
+    },
     Attributes {
         mount: Slot,
         set: u64,
@@ -201,7 +207,9 @@ impl fmt::Display for Step {
             Self::PrivateMounts => f.write_str("make the mount view private"),
             Self::Filesystem { kind, .. } => write!(f, "make a new {} file system", show(kind)),
             Self::OverRoot(_) | Self::Pivot(_) => f.write_str("enter the new root"),
-            Self::CloneMount { source, .. } => write!(f, "take {} into the mount view", show(source)),
+            Self::Receive { path: source, .. } | Self::CloneMount { source, .. } => {
+                write!(f, "take {} into the mount view", show(source))
+            }
             Self::Attributes { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
             Self::Open { path, .. } => write!(f, "open /{}", show(path)),

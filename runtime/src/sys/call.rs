@@ -122,6 +122,36 @@ pub(crate) fn set_attributes(mount: RawFd, set: u64, clear: u64, propagation: u6
     syscall!(SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const attributes, size).map(drop)
 }
 
+/// Gives a detached tree of mounts the owners of a user namespace and makes it read-only (mount_setattr(2)).
+pub(crate) fn map_owners(mount: RawFd, namespace: RawFd) -> Result<()> {
+    let set = libc::MOUNT_ATTR_IDMAP | libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: namespace as u64 };
+    let (flags, size) = (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, size_of::<libc::mount_attr>());
+    syscall!(SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const attributes, size).map(drop)
+}
+
+/// Takes the one descriptor that waits in a socket, with the packet that brings it (unix(7)).
+pub(crate) fn receive_descriptor(socket: RawFd) -> Result<RawFd> {
+    #[repr(C)]
+    struct Control {
+        header: libc::cmsghdr,
+        fd: RawFd,
+    }
+    let mut packet = [0u8; 8];
+    // SAFETY: plain numbers.
+    let mut control: Control = unsafe { mem::zeroed() };
+    let mut vector = libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() };
+    // SAFETY: as above.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut vector;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    syscall!(SYS_recvmsg, socket, &raw mut message, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT)?;
+    let brought = control.header.cmsg_level == libc::SOL_SOCKET && control.header.cmsg_type == libc::SCM_RIGHTS;
+    if brought { Ok(control.fd) } else { Err(libc::EBADMSG) }
+}
+
 /// Makes every mount of this namespace private, so that nothing done here shows outside.
 pub(crate) fn make_all_private() -> Result<()> {
     set_propagation(libc::MS_PRIVATE)
