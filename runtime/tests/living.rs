@@ -4,7 +4,8 @@
 
 mod watching;
 
-use holdpoint_runtime::{Access, Error, Limit, Limits, Sandbox, Stdio};
+use holdpoint_runtime::{Access, Error, Limit, Limits, Opening, Sandbox, Stdio};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     env, fs,
     io::{Read, Write},
@@ -202,4 +203,45 @@ fn killing_the_owner_ends_everything_inside_and_leaves_nothing_behind() {
     owner.wait().unwrap();
     wait_for(|| fs::read_dir(workspace.path()).unwrap().count() == 1);
     assert_still(&beat);
+}
+
+#[test]
+fn a_sandbox_for_one_command_ends_with_it() {
+    let workspace = tempfile::tempdir().unwrap();
+    let mut builder = Sandbox::builder();
+    builder.system().workspace(workspace.path(), Access::ReadWrite);
+    for narrowed in [false, true] {
+        let (sandbox, mut child) = builder
+            .run_in(Opening::begin(), "sh", |command| {
+                command.args(["-c", "sleep 1000 & echo $! > pid; read line; exit 7"]).stdin(Stdio::piped());
+                if narrowed {
+                    command.may_write([workspace.path()]);
+                }
+            })
+            .unwrap();
+        let ended = || {
+            let mut end = [PollFd::new(sandbox.pidfd(), PollFlags::POLLIN)];
+            poll(&mut end, PollTimeout::ZERO).unwrap() == 1
+        };
+        assert!(!ended());
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+        wait_for(ended);
+        assert!(matches!(sandbox.command("true").status(), Err(Error::Ended { .. })));
+    }
+}
+
+#[test]
+fn one_command_that_cannot_be_started_is_an_error_and_leaves_nothing() {
+    let workspace = tempfile::tempdir().unwrap();
+    let mut builder = Sandbox::builder();
+    builder.system().workspace(workspace.path(), Access::ReadWrite).protect("kept");
+    for (program, argument) in [("/nowhere", "x"), ("true", "a\0b")] {
+        let error = builder.run_in(Opening::begin(), program, |command| {
+            command.arg(argument);
+        });
+        let error = error.unwrap_err();
+        let told = matches!(&error, Error::Spawn { stage: "execute", .. } | Error::Plan { what: "command", .. });
+        assert!(told, "{error:?}");
+        assert_eq!(fs::read_dir(workspace.path()).unwrap().count(), 0);
+    }
 }

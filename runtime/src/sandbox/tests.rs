@@ -194,3 +194,18 @@ fn sys_is_there_and_nobody_can_fill_it() {
     let sealing = |step: &Step| matches!(step, Step::Attributes { mount: 0, .. } | Step::LandlockRestrict { .. });
     assert_wall(&builder, sealing, fill);
 }
+
+#[test]
+fn of_the_settings_root_sees_what_a_stranger_sees() {
+    let workspace = workspace();
+    let plan = builder(workspace.path()).plan().unwrap();
+    assert_eq!(plan.strangers, geteuid().is_root());
+    let run = |plan: Plan, script| run_script(&Sandbox::start(plan).unwrap(), script);
+    let attack = "cat /etc/shadow";
+    let open = Plan { strangers: false, ..plan.clone() };
+    assert_eq!(run(open, attack), geteuid().is_root(), "root's own file is open to root alone");
+    for plan in [plan.clone(), plan.with_settings_masked()] {
+        assert!(!run(plan.clone(), attack));
+        assert!(run(plan, "cat /etc/passwd && test -x /etc/ssl && ! touch /etc/new"));
+    }
+}
