@@ -28,6 +28,9 @@ use std::{
     thread,
 };
 
+const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
+const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
+
 /// A running guard. Dropping it tells its thread to end, and what it started with it; nobody waits for that.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -151,6 +154,8 @@ pub(crate) struct Charge {
     pub(crate) watch: Option<Watch>,
     /// A warden that is there already covers a late file some tenths of a millisecond earlier.
     pub(crate) hurry: bool,
+    /// It has its command already, and ends with it.
+    pub(crate) last: bool,
 }
 
 impl Guard {
@@ -163,10 +168,15 @@ impl Guard {
         // What a later run does not take over is worth waiting for.
         let early = (!charge.groups.is_empty()).then(|| charge.sweeper()).transpose()?;
         let mut warden = Warden::default();
-        charge.cover_new(&mut warden)?;
-        let (stopped, stop) = io::pipe().map_err(Error::io("make the guard's pipe"))?;
         let failed = Arc::new(OnceLock::new());
         let control = Arc::clone(&charge.control);
+        if let Err(error) = charge.cover_new(&mut warden) {
+            // Its command may have been quicker than we are, and then all is well. What became of it says which.
+            charge.last.then_some(()).ok_or(error)?;
+            failed.get_or_init(|| NOT_COVERED);
+            socket::hang_up(&control);
+        }
+        let (stopped, stop) = io::pipe().map_err(Error::io("make the guard's pipe"))?;
         let late = Arc::new(Late(Mutex::new((charge, warden))));
         let (tell, works) = (Arc::clone(&failed), Arc::clone(&late));
         let work = move || {
@@ -196,8 +206,6 @@ impl Guard {
 
 /// Works until told to stop, or until it cannot keep what was promised.
 fn look_after(late: &Late, early: Option<Sweeper>, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
-    const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
-    const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
     let (sweeper, appeared) = {
         let (charge, warden) = &mut *late.lock();
         let sweeper = early.map_or_else(|| charge.sweeper(), Ok).map_err(|_| NO_SWEEPER)?;

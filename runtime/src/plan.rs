@@ -201,8 +201,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The same with masks on what no stranger may read, for where the owners of a mount cannot be changed.
-    pub(crate) fn with_settings_masked(mut self) -> Self {
+    /// The same with masks on what of `/etc` no stranger may read, for where the owners of a mount cannot be changed: on
+    /// overlayfs, without namespaces, and in the configuration of an OCI runtime.
+    #[must_use]
+    pub fn with_settings_masked(mut self) -> Self {
         if std::mem::take(&mut self.strangers) {
             self.masks.extend(view::private_settings());
         }

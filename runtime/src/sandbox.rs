@@ -174,13 +174,17 @@ impl Sandbox {
         let Descriptors { resident, control, theirs, .. } = descriptors;
         let ground = Ground::new(plan, control, limits);
         let complete = || watch.map(|watch| watch.complete(&ground.plan.watched, &ground.plan.links)).transpose();
-        let many = ground.plan.watched.len() >= MANY_WATCHED;
-        let (watch, (asked, stands)) = threads::beside(many, complete, || {
+        let (watch, asked, stands) = if ground.plan.watched.len() >= MANY_WATCHED {
+            let (watch, stands) = threads::beside(complete, || going.stands());
+            (watch, None, stands)
+        } else {
+            let watch = complete();
             // Pid 1 finds it waiting when it begins, so that nobody has to wake it for that. By then all is watched.
-            let first = first.filter(|_| exec.is_none() && !many);
-            let command = first.map(|first| first.command(Command::before(&ground, first.program)));
-            (command.map(|mut command| command.ask_early()).transpose(), going.stands())
-        });
+            let first = first.filter(|_| exec.is_none() && watch.is_ok());
+            let asked = first.map(|first| first.command(Command::before(&ground, first.program)).ask_early());
+            (watch, asked, going.stands())
+        };
+        let asked = asked.transpose().map(Option::flatten);
         let (started, worker) = match stands.map_err(|failed| reword(&ground.plan, failed)) {
             Ok(stands) => stands,
             Err(failed) => {
@@ -201,6 +205,7 @@ impl Sandbox {
         let mut sandbox = Self { ground, enforced, first: started, guard, reserved, restricted, supervisor };
         // From here on a failure drops the sandbox, which ends what was started.
         let watch = guard::watched(watch, &sandbox.ground.plan, &mut sandbox.enforced)?;
+        let asked = asked?;
         let charge = Charge {
             resident,
             first: sandbox.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
@@ -209,11 +214,12 @@ impl Sandbox {
             groups: sandbox.limits().groups().places(),
             watch,
             hurry: !sandbox.plan().deny_read.is_empty(),
+            last: asked.is_some(),
         };
         sandbox.guard = Guard::start(charge, worker)?;
         sandbox.watch_limits()?;
         sandbox.supervise(exec, None, opener.map(strict::Ends::ours))?;
-        let child = match (first, asked?.flatten()) {
+        let child = match (first, asked) {
             (Some(first), Some(asked)) => Some(first.command(sandbox.command(first.program)).await_start(asked)?),
             _ => None,
         };

@@ -20,9 +20,9 @@ pub(crate) fn processors(most: usize) -> usize {
     allowed.map_or(1, |set| (0..CpuSet::count()).filter(|at| set.is_set(*at).unwrap_or(false)).take(most).count())
 }
 
-/// Does both, `other` on a thread of its own when it is `long` enough to be worth one.
-pub(crate) fn beside<A: Send, B>(long: bool, other: impl FnOnce() -> A + Send, own: impl FnOnce() -> B) -> (A, B) {
-    if !long || processors(2) < 2 {
+/// Does both, `other` on a thread of its own where that is of use.
+pub(crate) fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, own: impl FnOnce() -> B) -> (A, B) {
+    if processors(2) < 2 {
         return (other(), own());
     }
     // Left here when no thread can be had.
@@ -45,12 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_are_done_with_a_thread_and_without() {
-        for long in [false, true] {
-            let (here, text) = (thread::current().id(), String::from("what the other borrows"));
-            let (other, own) = beside(long, || (text.len(), thread::current().id()), || thread::current().id());
-            assert_eq!((other.0, own), (22, here));
-            assert_eq!(other.1 != here, long && processors(2) > 1);
-        }
+    fn both_are_done_and_beside_each_other_where_there_are_processors() {
+        let (here, text) = (thread::current().id(), String::from("what the other borrows"));
+        let (other, own) = beside(|| (text.len(), thread::current().id()), || thread::current().id());
+        assert_eq!((other.0, own), (22, here));
+        assert_eq!(other.1 != here, processors(2) > 1);
     }
 }

@@ -47,9 +47,11 @@ impl Warden {
 
     /// Starts it in the sandbox whose pid 1 has the pidfd `first`, and waits until it listens.
     pub(crate) fn start(&mut self, resident: &OwnedFd, first: &OwnedFd) -> Result<()> {
-        let (ours, theirs) = socket::pair()?;
+        let (ours, given) = socket::pair()?;
         let lift = |fd: &OwnedFd| program::lift(fd.as_fd(), LIFTED);
-        let (resident, first, theirs) = (lift(resident)?, lift(first)?, lift(&theirs)?);
+        let (resident, first, theirs) = (lift(resident)?, lift(first)?, lift(&given)?);
+        // Held here, it would keep the end of a warden from us that dies with its sandbox before it listens.
+        drop(given);
         let mut program = compile::warden(resident.as_raw_fd(), first.as_raw_fd(), theirs.as_raw_fd());
         let started = launch::launch(&mut program, 0).map_err(Error::io("start the warden"))?;
         // What was started here has started the warden inside and ended.

@@ -245,3 +245,20 @@ fn one_command_that_cannot_be_started_is_an_error_and_leaves_nothing() {
         assert_eq!(fs::read_dir(workspace.path()).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn a_command_that_ends_before_its_guard_has_begun_holds_nobody_up() {
+    let workspace = tempfile::tempdir().unwrap();
+    let mut builder = Sandbox::builder();
+    builder.system().workspace(workspace.path(), Access::ReadWrite).deny_read("**/.env*");
+    for round in 0..60 {
+        let late = workspace.path().join(format!(".env{round}"));
+        thread::scope(|scope| {
+            // Somewhere between the look at the workspace and the end of the command: a warden is started for it.
+            scope.spawn(|| fs::write(&late, "SECRET").unwrap());
+            let (sandbox, mut child) = builder.run_in(Opening::begin(), "true", |_| ()).unwrap();
+            assert!(child.wait().unwrap().success());
+            sandbox.shut_down();
+        });
+    }
+}

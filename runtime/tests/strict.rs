@@ -164,8 +164,13 @@ fn a_late_secret_is_executed_without_and_never_with() {
 
         let arena = Arena::new();
         let sandbox = strict(&arena);
-        let output = execute(&arena, &sandbox, &telling(&arena)[index], 2_000);
-        assert!(output.contains("refused") && !output.contains(CANARY), "{output}");
+        let met = (0..50).any(|_| {
+            let output = execute(&arena, &sandbox, &telling(&arena)[index], 2_000);
+            assert!(!output.contains(CANARY), "{output}");
+            fs::remove_file(arena.path("stop")).unwrap();
+            output.contains("refused")
+        });
+        assert!(met, "the runner met nothing, so it proves nothing");
         assert!(arena.inside(&sandbox, "cat README.md").contains("public"));
     }
 }

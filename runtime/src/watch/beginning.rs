@@ -102,8 +102,13 @@ impl Watch {
     /// As [`Beginning::created`].
     pub(super) fn created<'a>(&mut self, names: impl Iterator<Item = &'a Path>) {
         for name in names {
-            self.kept.insert(name.to_owned(), identity(name));
+            let identity = identity(name);
+            self.kept.insert(name.to_owned(), identity);
             self.own.insert(name.to_owned());
+            // What we put there is nothing to hide; what takes its place may be.
+            if self.places.deny(name, false) {
+                self.masked.insert(name.to_owned(), identity);
+            }
         }
     }
 
