@@ -268,7 +268,7 @@ fn a_policy_that_changes_while_a_command_is_held_keeps_it_from_running() {
 }
 
 /// A session in which what commands execute is judged.
-fn guarded() -> Session {
+fn guarded(arguments: &[&str]) -> Session {
     const RULES: &str = "
 exec_guard = true
 [[rules]]
@@ -284,12 +284,12 @@ verdict = \"ask\"
     machine.file("push.sh", "git push; echo went on");
     machine.file("late.sh", "sleep 0.2; python3 -c \"import os; os.setsid(); os.execvp('git', ['git', 'push'])\"");
     machine.file("hold.sh", "touch held && echo touched");
-    Session::start(machine, &["--profile", "free"])
+    Session::start(machine, &[&["--profile", "free"], arguments].concat())
 }
 
 #[test]
 fn what_commands_of_a_session_execute_is_judged_and_the_one_who_waits_is_told() {
-    let session = guarded();
+    let session = guarded(&[]);
     let other = session.background("read line; echo other");
     let done = session.run(&["sh", "push.sh"]);
     assert_eq!((done.code, done.out.as_str()), (0, "went on\n"), "{}", done.err);
@@ -311,7 +311,7 @@ fn what_commands_of_a_session_execute_is_judged_and_the_one_who_waits_is_told() 
 
 #[test]
 fn what_commands_of_a_session_execute_waits_for_a_person_and_others_go_on() {
-    let session = guarded();
+    let session = guarded(&[]);
     let _server = session.0.serve();
     let client = session.0.client();
     let run = Background(session.0.command(["session", "run", "--", "sh", "hold.sh"]).spawn().unwrap());
@@ -335,8 +335,17 @@ fn what_commands_of_a_session_execute_waits_for_a_person_and_others_go_on() {
 }
 
 #[test]
+fn what_waits_inside_a_session_waits_as_long_as_its_start_said() {
+    let session = guarded(&["--hold-timeout", "1s"]);
+    let _server = session.0.serve();
+    let done = session.run(&["sh", "hold.sh"]);
+    assert!(done.code == 126 && !done.out.contains("touched"), "{} {}", done.out, done.err);
+    assert!(done.err.contains("nobody decided"), "{}", done.err);
+}
+
+#[test]
 fn a_session_that_judges_is_of_no_use_under_another_policy() {
-    let session = guarded();
+    let session = guarded(&[]);
     let more = "exec_guard = true\n[[rules]]\nprefix = [\"rm\"]\nverdict = \"deny\"\n";
     session.0.configure(more);
     let stale = session.run(&["true"]);

@@ -1088,7 +1088,7 @@ _holdpoint() {
             return 0
             ;;
         holdpoint__subcmd__session__subcmd__start)
-            opts="-h -V --name --idle-timeout --config --profile --workspace --sandbox --approval --deny-read --json --help --version"
+            opts="-h -V --name --idle-timeout --hold-timeout --config --profile --workspace --sandbox --approval --deny-read --json --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1099,6 +1099,10 @@ _holdpoint() {
                     return 0
                     ;;
                 --idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hold-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

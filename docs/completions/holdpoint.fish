@@ -71,6 +71,7 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and not __f
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and not __fish_seen_subcommand_from start run list stop keep help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l name -d 'What to call it [default: after the workspace]' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l idle-timeout -d 'End it when nobody has used it for this long' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l hold-timeout -d 'How long a hold of what a command executes (`exec_guard`) waits for a decision, such as 90s or 1h' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"

@@ -60,6 +60,9 @@ pub struct SessionStart {
     /// End it when nobody has used it for this long
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub idle_timeout: Duration,
+    /// How long a hold of what a command executes (`exec_guard`) waits for a decision, such as 90s or 1h
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    pub hold_timeout: Duration,
     /// What decides the policy, now and for every command.
     #[command(flatten)]
     pub flags: PolicyFlags,

@@ -46,6 +46,7 @@ pub(super) fn session(command: &SessionCommand) -> Result<u8, Error> {
 struct Order {
     terms: Terms,
     idle_timeout: Duration,
+    hold_timeout: Duration,
     json: bool,
 }
 
@@ -57,7 +58,8 @@ fn start(args: &SessionStart) -> Result<u8, Error> {
     let name = args.name.clone().unwrap_or_else(|| Name::of_workspace(&root));
     let wrong = |error: io::Error| Error::Internal { what: "start the session".into(), why: error.to_string() };
     let terms = Terms::new(&args.flags, &root).map_err(wrong)?;
-    let order = Order { terms, idle_timeout: args.idle_timeout, json: args.flags.answer.json };
+    let json = args.flags.answer.json;
+    let order = Order { terms, idle_timeout: args.idle_timeout, hold_timeout: args.hold_timeout, json };
     // This very program, whatever its file is called by now.
     let mut keeper = Command::new("/proc/self/exe");
     keeper.arg0("holdpoint").args(["session", "keep", name.as_str()]).current_dir(&root);
@@ -76,7 +78,7 @@ fn start(args: &SessionStart) -> Result<u8, Error> {
         report::output(&said)?;
         return Ok(exit::of_status(status).max(1));
     }
-    if args.flags.answer.json {
+    if json {
         report::result(&json!({"name": name.as_str(), "pid": keeper.id()}))?;
     } else {
         report::output(format!("{name}\n").as_bytes())?;
@@ -125,7 +127,7 @@ fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
         });
     };
     let guests = Arc::<Guests>::default();
-    confined.judge_inside(&loaded, inner::HOLD, Arc::clone(&guests) as Arc<dyn inner::Told>);
+    confined.judge_inside(&loaded, order.hold_timeout, Arc::clone(&guests) as Arc<dyn inner::Told>);
     let root = &loaded.workspace.root;
     let workspace = identity::of_directory(root).map_err(|error| Error::setting(root, error, ""))?;
     confined.warnings.iter().for_each(|warning| report::say(&encoded(warning)));
