@@ -140,12 +140,17 @@ fn on_its_way(pid: i32, descriptor: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{io::Write, os::unix::fs::PermissionsExt, time::Duration};
+    use std::{
+        fs::File,
+        io::Write,
+        os::unix::fs::PermissionsExt,
+        process::{Command, Stdio},
+        time::Duration,
+    };
 
-    fn measured(tree: &Path, since: SystemTime) -> Growth {
+    fn measured(tree: &Path, since: SystemTime, processes: &[i32]) -> Growth {
         let device = fs::metadata(tree).unwrap().dev();
-        let own = std::process::id().cast_signed();
-        measure([tree].into_iter(), &[device], since, &[own], |_| false)
+        measure([tree].into_iter(), &[device], since, processes, |_| false)
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("old"), [1; 100_000]).unwrap();
         let later = SystemTime::now() + Duration::from_secs(1);
-        assert_eq!((measured(tree.path(), later).bytes, measured(tree.path(), later).files), (0, 0));
+        assert_eq!(measured(tree.path(), later, &[]), Growth::default());
     }
 
     #[test]
@@ -168,7 +173,11 @@ mod tests {
         held.write_all(&[1; 1 << 20]).unwrap();
         held.sync_all().unwrap();
         File::open(&file).unwrap().sync_all().unwrap();
-        let growth = measured(tree.path(), since);
+        // Not this process: it holds files of other tests.
+        let mut holder = Command::new("cat").stdin(Stdio::piped()).stdout(held).spawn().unwrap();
+        let growth = measured(tree.path(), since, &[holder.id().cast_signed()]);
+        drop(holder.stdin.take());
+        assert!(holder.wait().unwrap().success());
         // The directory, the file and the one without a name.
         assert_eq!(growth.files, 3);
         assert!((2 << 20..3 << 20).contains(&growth.bytes), "{growth:?}");
@@ -182,9 +191,7 @@ mod tests {
         fs::create_dir(&closed).unwrap();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
         // Root reads it all the same.
-        assert_eq!(measured(tree.path(), since).hidden, fs::read_dir(&closed).is_err());
+        assert_eq!(measured(tree.path(), since, &[]).hidden, fs::read_dir(&closed).is_err());
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     }
-
-    use std::fs::File;
 }
