@@ -31,6 +31,9 @@ use std::{
 const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
 const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
 
+/// What a short command takes, in milliseconds.
+const A_MOMENT: u8 = 5;
+
 /// A running guard. Dropping it tells its thread to end, and what it started with it; nobody waits for that.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -152,7 +155,8 @@ pub(crate) struct Charge {
     pub(crate) reserved: Arc<[Reservation]>,
     pub(crate) groups: Vec<Place>,
     pub(crate) watch: Option<Watch>,
-    /// A warden that is there already covers a late file some tenths of a millisecond earlier.
+    /// A warden that is there already covers a late file some tenths of a millisecond earlier. A command that takes
+    /// [no time](A_MOMENT) is spared the end of one.
     pub(crate) hurry: bool,
     /// It has its command already, and ends with it.
     pub(crate) last: bool,
@@ -180,10 +184,15 @@ impl Guard {
         let late = Arc::new(Late(Mutex::new((charge, warden))));
         let (tell, works) = (Arc::clone(&failed), Arc::clone(&late));
         let work = move || {
-            if let Err(why) = look_after(&works, early, stopped.as_fd()) {
+            let sweeper = early.map_or_else(|| works.lock().0.sweeper(), Ok);
+            let looked = sweeper.as_ref().map_err(|_| NO_SWEEPER).and_then(|_| look_after(&works, stopped.as_fd()));
+            if let Err(why) = looked {
                 tell.get_or_init(|| why);
                 socket::hang_up(&control);
             }
+            // Whoever closes the watch last waits for the kernel to tear it down: that must be the sweeper.
+            drop(works.lock().0.watch.take());
+            drop(sweeper);
         };
         let started = match worker {
             Some(worker) => worker.work(work),
@@ -205,39 +214,34 @@ impl Guard {
 }
 
 /// Works until told to stop, or until it cannot keep what was promised.
-fn look_after(late: &Late, early: Option<Sweeper>, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
-    let (sweeper, appeared) = {
-        let (charge, warden) = &mut *late.lock();
-        let sweeper = early.map_or_else(|| charge.sweeper(), Ok).map_err(|_| NO_SWEEPER)?;
-        let Charge { resident, first, watch, hurry, .. } = charge;
-        let watch = watch.as_ref().map(AsFd::as_fd);
-        if *hurry {
-            warden.start(resident, first).map_err(|_| NOT_COVERED)?;
-        }
-        (sweeper, watch.map(|watch| watch.try_clone_to_owned()).transpose().map_err(|_| NOT_COVERED)?)
-    };
+fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
+    let copied = late.lock().0.watch.as_ref().map(|watch| watch.as_fd().try_clone_to_owned()).transpose();
+    let appeared = copied.map_err(|_| NOT_COVERED)?;
+    let mut hurry = late.lock().0.hurry;
     loop {
         let warden =
             late.lock().1.socket().map(|socket| socket.try_clone_to_owned()).transpose().map_err(|_| NOT_COVERED)?;
+        hurry &= warden.is_none();
         let mut waits = vec![PollFd::new(stopped, PollFlags::POLLIN)];
         waits.extend(appeared.iter().chain(&warden).map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut waits, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
+        let over = match poll(&mut waits, if hurry { A_MOMENT.into() } else { PollTimeout::NONE }) {
+            Ok(ready) => ready == 0,
+            Err(Errno::EINTR) => false,
             Err(_) => return Err(NOT_COVERED),
-        }
+        };
         if waits[0].any().unwrap_or(true) {
-            break;
+            return Ok(());
         }
         let (charge, warden) = &mut *late.lock();
-        // Only now: an answer to another thread is not the warden's end.
-        if warden.is_gone() || charge.cover_new(warden).is_err() {
+        let ready = match over {
+            true => warden.start(&charge.resident, &charge.first).is_ok(),
+            // Only now: an answer to another thread is not the warden's end.
+            false => !warden.is_gone() && charge.cover_new(warden).is_ok(),
+        };
+        if !ready {
             return Err(NOT_COVERED);
         }
     }
-    // Whoever closes the watch last waits for the kernel to tear it down: that must be the sweeper.
-    drop((appeared, late.lock().0.watch.take()));
-    drop(sweeper);
-    Ok(())
 }
 
 impl Charge {
