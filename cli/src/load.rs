@@ -6,6 +6,7 @@ use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::config::{Config, Origin};
 use holdpoint_policy::layer::{self, Flags, Layer, LayerKind};
 use holdpoint_policy::{Policy, agents_md as blocks};
+use rustix::process::{Resource, getrlimit};
 
 use crate::agents_md;
 use crate::args::PolicyFlags;
@@ -38,11 +39,27 @@ impl Loaded {
     }
 }
 
+/// Open files that anything here gets along with: descriptors for what runs inside are numbered from 64 on.
+const OPEN_FILES: u64 = 128;
+
+/// Said once and here, because later it would look like something else.
+fn enough_open_files() -> Result<(), Error> {
+    match getrlimit(Resource::Nofile).current {
+        Some(most) if most < OPEN_FILES => Err(Error::Unenforceable {
+            what: "anything".into(),
+            why: format!("no more than {most} files may be open at once here"),
+            next: format!("allow {OPEN_FILES}: `ulimit -n {OPEN_FILES}`"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Read every layer and compile the policy.
 ///
 /// # Errors
-/// [`Error::Config`] and [`Error::Setting`]: one unreadable or wrong file is enough, none is skipped.
+/// [`Error::Unenforceable`] where too few files may be open at once; [`Error::Config`] and [`Error::Setting`]: one unreadable or wrong file is enough, none is skipped.
 pub(crate) fn load(flags: &PolicyFlags) -> Result<Loaded, Error> {
+    enough_open_files()?;
     let places = Places::find()?;
     let workspace = Workspace::find(flags.workspace.as_deref())?;
     let user_config = match &flags.config {

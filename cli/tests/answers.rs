@@ -6,7 +6,7 @@ mod support;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use support::{Machine, finish, json};
 
@@ -65,7 +65,7 @@ fn explain_names_what_is_covered_and_what_is_not() {
     assert!(done.out.contains(&format!("  k/19.key\n  and {} more (--json names all)\n", count - 20)), "{}", done.out);
     assert!(result["masked"][24].as_str().is_some_and(|path| path.ends_with("/k/24.key")));
     let git = |arguments: &[&str]| {
-        let done = std::process::Command::new("git").args(arguments).current_dir(machine.workspace()).output();
+        let done = Command::new("git").args(arguments).current_dir(machine.workspace()).output();
         assert!(done.expect("git runs").status.success());
     };
     git(&["init", "-q"]);
@@ -207,6 +207,19 @@ fn nobody_reading_is_no_crash_and_a_full_disk_is_an_error() {
             .code,
         0
     );
+}
+
+#[test]
+fn too_few_open_files_are_said_to_be_too_few() {
+    let machine = Machine::new();
+    let few = machine.command(["run", "--profile", "free", "--", "touch", "ran"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 40 && exec \"$@\"", "sh"]).arg(few.get_program()).args(few.get_args());
+    shell.env_clear().envs(few.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let shell = shell.current_dir(few.get_current_dir().unwrap()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let done = finish(shell.spawn().expect("it starts"));
+    assert!(done.code == 69 && done.err.contains("no more than 40 files"), "{done:?}");
+    assert!(done.err.contains("ulimit -n 128") && machine.names().is_empty(), "{done:?}");
 }
 
 #[test]
