@@ -435,7 +435,12 @@ pub(crate) fn stand(
     namespaces: i32,
 ) -> std::result::Result<Started, Failed> {
     let refused = |error: io::Error| match error.raw_os_error() {
-        Some(errno) if namespaces != 0 => Failed::Namespaces(errno),
+        // What is short for a moment says nothing about namespaces, and nothing weaker may come of it.
+        Some(libc::EAGAIN) => {
+            let step = "start a process: too many run already (RLIMIT_NPROC, or pids.max of a control group),".into();
+            Error::Setup { step, source: error }.into()
+        }
+        Some(errno) if namespaces != 0 && errno != libc::ENOMEM => Failed::Namespaces(errno),
         _ => Error::Setup { step: "start a process".into(), source: error }.into(),
     };
     let started = started.map_err(refused)?;

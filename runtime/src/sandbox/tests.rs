@@ -209,3 +209,14 @@ fn of_the_settings_root_sees_what_a_stranger_sees() {
         assert!(run(plan, "cat /etc/passwd && test -x /etc/ssl && ! touch /etc/new"));
     }
 }
+
+#[test]
+fn a_host_that_is_short_of_something_is_not_one_without_namespaces() {
+    let failed = |errno| stand(Err(io::Error::from_raw_os_error(errno)), None, NAMESPACES);
+    for errno in [libc::EAGAIN, libc::ENOMEM] {
+        assert!(matches!(failed(errno), Err(Failed::Otherwise(Error::Setup { .. }))), "{errno}");
+    }
+    for errno in [libc::EPERM, libc::ENOSPC, libc::ENOSYS] {
+        assert!(matches!(failed(errno), Err(Failed::Namespaces(_))), "{errno}");
+    }
+}
