@@ -33,11 +33,14 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     Ok(Some(content))
 }
 
-/// Whether this name, or the directory it would be in, is a socket: it says nothing. A sandbox of another run holds
-/// protected names that do not exist with sockets.
+/// Whether this name, or the directory it would be in, is a socket, or was one a moment ago: it says nothing. A sandbox of
+/// another run holds protected names that do not exist with sockets.
 fn is_held(path: &Path) -> bool {
-    let socket = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
-    socket(path) || path.parent().is_some_and(socket)
+    let held = |path: &Path| match path.symlink_metadata() {
+        Ok(found) => found.file_type().is_socket(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    held(path) || path.parent().is_some_and(held)
 }
 
 /// Open a regular file for reading without ever waiting for one (a pipe would block, a device might act).
@@ -77,6 +80,20 @@ mod tests {
         assert_eq!(read(&dir.path().join("held/config.toml")).unwrap(), None);
         std::fs::write(dir.path().join("file"), "").unwrap();
         assert!(read(&dir.path().join("file/config.toml")).is_err());
+        // It goes between two looks.
+        let name = dir.path().join("comes and goes");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                for _ in 0..2000 {
+                    let _held = std::os::unix::net::UnixListener::bind(&name).unwrap();
+                    std::fs::remove_file(&name).unwrap();
+                }
+            });
+            while !other.is_finished() {
+                assert_eq!(read(&name).unwrap(), None);
+                assert_eq!(read(&name.join("config.toml")).unwrap(), None);
+            }
+        });
     }
 
     #[test]

@@ -316,6 +316,34 @@ fn a_second_run_does_not_lose_what_the_first_reserved() {
     assert!(arena.path(".claude/settings.json").exists());
 }
 
+/// A name that is reserved and looks like a secret is reserved, however many runs hold it, and goes with the last.
+#[test]
+fn a_second_run_takes_what_the_first_reserved_for_no_secret() {
+    let arena = Arena::new();
+    let before = arena.names();
+    let start = || arena.builder().deny_read("**/.env*").start().unwrap();
+    let (first, second) = (start(), start());
+    assert!(arena.path(".envrc").exists());
+    assert!(!second.enforced().masked.contains(&arena.path(".envrc")));
+    drop(first);
+    arena.inside(&second, "rm -f .envrc; echo evil > .envrc; ln -sf README.md .envrc");
+    assert!(arena.path(".envrc").symlink_metadata().unwrap().file_type().is_socket());
+    // What somebody outside puts in its place is both.
+    fs::remove_file(arena.path(".envrc")).unwrap();
+    fs::write(arena.path(".envrc"), "outside").unwrap();
+    for _ in 0..500 {
+        if !arena.inside(&second, "cat .envrc").contains("outside") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(!arena.inside(&second, "echo evil >> .envrc; cat .envrc").contains("outside"));
+    drop(second);
+    assert_eq!(arena.read(".envrc"), "outside");
+    fs::remove_file(arena.path(".envrc")).unwrap();
+    assert_eq!(arena.names(), before, "nothing is left");
+}
+
 #[test]
 fn a_directory_that_becomes_a_repository() {
     let script = "git init -q . ; mkdir -p .git/hooks; echo x > .git/hooks/pre-commit; \

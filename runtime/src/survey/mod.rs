@@ -270,7 +270,13 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         guarded.named(&path);
     }
     found.warnings.append(&mut guarded.warnings);
-    let masks = shallowest(reachable(found.masks));
+    let mut masks = shallowest(reachable(found.masks));
+    // What another run reserved is no secret, whatever it is called. Reserved here too, it goes with whoever ends last.
+    for held in guarded.absent() {
+        if let Ok(at) = masks.binary_search_by(|mask| in_path_order(&mask.path, held)) {
+            masks.remove(at);
+        }
+    }
     let visible = |path: &Path| !below_mask(&masks, path);
     let protected: Vec<Protected> =
         protect::outermost(guarded.protected.into_iter().filter(|entry| visible(entry.path())).collect());

@@ -222,6 +222,14 @@ impl Guarded {
         self.workspace.iter().chain(&self.git_dirs).map(PathBuf::as_path)
     }
 
+    /// Names that are not there, or only held.
+    pub(super) fn absent(&self) -> impl Iterator<Item = &Path> {
+        self.protected.iter().filter_map(|entry| match entry {
+            Protected::Absent { path, .. } => Some(path.as_path()),
+            _ => None,
+        })
+    }
+
     /// Whether `path` is the root of the workspace.
     pub(super) fn is_workspace(&self, path: &Path) -> bool {
         self.workspace.as_deref() == Some(path)
