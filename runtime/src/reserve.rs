@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -177,10 +177,33 @@ fn create(directory: &File, name: &CString, content: Option<&str>, socket: Optio
             None | Some(Err(_)) => mknodat(directory, name.as_c_str(), SFlag::S_IFSOCK, mark, 0),
         };
     };
+    if !content.is_empty() {
+        match create_whole(directory, name, content) {
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => {}
+            done => return done,
+        }
+    }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut made = File::from(openat(directory, name.as_c_str(), flags, mark)?);
+    let made = File::from(openat(directory, name.as_c_str(), flags, mark)?);
+    fill(&made, content).inspect_err(|_| {
+        // Empty, it would mean something else to git.
+        unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).unwrap_or_default();
+    })
+}
+
+/// Makes a file that has its content when it appears: git may look at any moment (`O_TMPFILE`, open(2)). Not every file system
+/// can do that.
+fn create_whole(directory: &File, name: &CString, content: &str) -> Result<(), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
+    let made = File::from(openat(directory, c".", flags, Mode::from_bits_retain(MARK))?);
+    fill(&made, content)?;
+    let nameless = format!("/proc/self/fd/{}", made.as_raw_fd());
+    linkat(AT_FDCWD, nameless.as_str(), directory, name.as_c_str(), AtFlags::AT_SYMLINK_FOLLOW)
+}
+
+fn fill(mut made: &File, content: &str) -> Result<(), Errno> {
     // git must be able to read it whatever the umask.
-    fchmod(&made, mark)?;
+    fchmod(made, Mode::from_bits_retain(MARK))?;
     made.write_all(content.as_bytes())
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32)))
 }
@@ -242,6 +265,22 @@ mod tests {
         git(&["add", "--all"]);
         assert_eq!(git(&["ls-files"]), "");
         release(&held);
+    }
+
+    #[test]
+    fn a_file_is_never_there_without_its_content() {
+        let (_directory, root) = place();
+        let path = root.join("commondir");
+        thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                for _ in 0..2000 {
+                    release(&reserve([(path.as_path(), Some("."))]).unwrap());
+                }
+            });
+            while !other.is_finished() {
+                assert!(fs::read(&path).map_or(true, |content| content == b"."));
+            }
+        });
     }
 
     #[test]
