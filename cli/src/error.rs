@@ -161,17 +161,41 @@ impl Error {
     }
 }
 
-/// What went wrong in words: the standard library adds the kernel's number of it, which says nothing more to a person.
+/// What went wrong in words: the standard library adds the kernel's numbers, which say nothing more to a person.
 pub(crate) fn plain(error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) if text.ends_with(')') => text[..at].to_owned(),
-        _ => text,
+    const NUMBER: &str = " (os error ";
+    let mut text = error.to_string();
+    while let Some(at) = text.find(NUMBER) {
+        let digits = text[at + NUMBER.len()..].bytes().take_while(u8::is_ascii_digit).count();
+        let after = at + NUMBER.len() + digits;
+        if digits == 0 || text.as_bytes().get(after) != Some(&b')') {
+            break;
+        }
+        text.replace_range(at..=after, "");
     }
+    text
 }
 
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::Config(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn numbers_of_the_kernel_are_left_out_wherever_they_stand() {
+        let error = std::io::Error::from_raw_os_error(28);
+        assert_eq!(plain(&error), "No space left on device");
+        assert_eq!(
+            plain(&format!("cannot: {error}; free some: {error}")),
+            plain(&"cannot: No space left on device; free some: No space left on device")
+        );
+        for odd in ["x (os error ", "x (os error )", "x (os error 1", "x (os error one)"] {
+            assert_eq!(plain(&odd), odd);
+        }
     }
 }

@@ -250,7 +250,7 @@ pub(crate) fn not_started(error: runtime::Error) -> Error {
     let doctor = "run `holdpoint doctor` to see what this machine can enforce";
     match error {
         runtime::Error::Unsupported { protection, needs } => {
-            let what = protection.to_string();
+            let (what, needs) = (protection.to_string(), plain(&needs));
             let (why, fix) = needs.split_once("; ").unwrap_or((&needs, doctor));
             // What is filtered always is in no profile's hands.
             let without = what
@@ -260,6 +260,7 @@ pub(crate) fn not_started(error: runtime::Error) -> Error {
             Error::Unenforceable { why: why.to_owned(), what, next }
         }
         runtime::Error::Plan { what, path, why } => {
+            let why = plain(&why);
             let (why, next) = why.split_once("; ").unwrap_or((&why, ""));
             Error::Setting { what: format!("{what} {}", path.display()), why: why.to_owned(), next: next.to_owned() }
         }
