@@ -3,7 +3,7 @@
 use crate::{
     builder::Builder,
     child::Child,
-    command::Command,
+    command::{Asked, Command},
     compile::{self, Ends, Entrance},
     ending::Ending,
     enforced::{Enforced, Protection},
@@ -15,7 +15,7 @@ use crate::{
     limits::{Backend, Limit, Limiter},
     mounts,
     notify::Supervisor,
-    opening::{Descriptors, Going, Opening},
+    opening::{Descriptors, Going, Opening, Worker},
     plan::{Kept, Net, Plan},
     program::{Fault, Program},
     reserve::{self, Reservation},
@@ -28,6 +28,7 @@ use crate::{
         wire::Request,
     },
     threads, view,
+    watch::{Beginning, Watch, WatchError},
 };
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
@@ -85,6 +86,10 @@ pub(crate) struct First<'a> {
 
 /// A sandbox, and its first command if there was one to begin with.
 type Begun = (Sandbox, Option<Child>);
+/// Pid 1, and the thread that waited for it.
+type Stands = std::result::Result<(Started, Option<Worker>), Failed>;
+/// What came of watching.
+type Watched = std::result::Result<Option<Watch>, WatchError>;
 
 impl First<'_> {
     fn command<'s>(&self, mut command: Command<'s>) -> Command<'s> {
@@ -173,30 +178,12 @@ impl Sandbox {
         let (going, descriptors, opener) = begun.inspect_err(|_| reserve::release(&reserved))?;
         let Descriptors { resident, control, theirs, .. } = descriptors;
         let ground = Ground::new(plan, control, limits);
-        let complete = || watch.map(|watch| watch.complete(&ground.plan.watched, &ground.plan.links)).transpose();
-        let (watch, asked, stands) = if ground.plan.watched.len() >= MANY_WATCHED {
-            let (watch, stands) = threads::beside(complete, || going.stands());
-            (watch, None, stands)
-        } else {
-            let watch = complete();
-            // Pid 1 finds it waiting when it begins, so that nobody has to wake it for that. By then all is watched.
-            let first = first.filter(|_| exec.is_none() && watch.is_ok());
-            let asked = first.map(|first| first.command(Command::before(&ground, first.program)).ask_early());
-            (watch, asked, going.stands())
-        };
-        let asked = asked.transpose().map(Option::flatten);
-        let (started, worker) = match stands.map_err(|failed| reword(&ground.plan, failed)) {
+        let (watch, asked, stands) = meanwhile(&ground, watch, first.filter(|_| exec.is_none()), going);
+        let (started, worker) = match stands {
             Ok(stands) => stands,
             Err(failed) => {
                 reserve::release(&reserved);
-                let Ground { plan, limits, .. } = ground;
-                return match failed {
-                    Failed::Namespaces(errno) if plan.allow_missing.contains(&Protection::Namespaces) => {
-                        drop(limits);
-                        Ok((Self::start_restricted(plan, exec, &host::refusal(errno))?, None))
-                    }
-                    failed => Err(failed.into_error()),
-                };
+                return Ok((Self::start_without(ground, failed, exec)?, None));
             }
         };
         drop(theirs);
@@ -206,16 +193,7 @@ impl Sandbox {
         // From here on a failure drops the sandbox, which ends what was started.
         let watch = guard::watched(watch, &sandbox.ground.plan, &mut sandbox.enforced)?;
         let asked = asked?;
-        let charge = Charge {
-            resident,
-            first: sandbox.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
-            control: sandbox.control(),
-            reserved: Arc::clone(&sandbox.reserved),
-            groups: sandbox.limits().groups().places(),
-            watch,
-            hurry: !sandbox.plan().deny_read.is_empty(),
-            last: asked.is_some(),
-        };
+        let charge = sandbox.charge(resident, watch, asked.is_some())?;
         sandbox.guard = Guard::start(charge, worker)?;
         sandbox.watch_limits()?;
         sandbox.supervise(exec, None, opener.map(strict::Ends::ours))?;
@@ -224,6 +202,32 @@ impl Sandbox {
             _ => None,
         };
         Ok((sandbox, child))
+    }
+
+    /// What the guard looks after; `last`: pid 1 has its command already, and ends with it.
+    fn charge(&self, resident: OwnedFd, watch: Option<Watch>, last: bool) -> Result<Charge> {
+        Ok(Charge {
+            resident,
+            first: self.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
+            control: self.control(),
+            reserved: Arc::clone(&self.reserved),
+            groups: self.limits().groups().places(),
+            watch,
+            hurry: !self.plan().deny_read.is_empty(),
+            last,
+        })
+    }
+
+    /// Goes on where pid 1 does not stand, if the plan allows what is missing to be missing.
+    fn start_without(ground: Ground, failed: Failed, exec: Option<Arc<dyn ExecGuard>>) -> Result<Self> {
+        let Ground { plan, limits, .. } = ground;
+        drop(limits);
+        match reword(&plan, failed) {
+            Failed::Namespaces(errno) if plan.allow_missing.contains(&Protection::Namespaces) => {
+                Self::start_restricted(plan, exec, &host::refusal(errno))
+            }
+            failed => Err(failed.into_error()),
+        }
     }
 
     /// Goes on without the namespaces that the host refuses.
@@ -404,6 +408,26 @@ fn begin(
     }
     let going = opening.go_on(steps, entrance.group, edit)?;
     Ok((going, descriptors, opener))
+}
+
+/// What is done beside a child that becomes pid 1: the watch is completed, and the first command asked for, if it can be.
+fn meanwhile(
+    ground: &Ground,
+    watch: Option<Beginning>,
+    first: Option<&First<'_>>,
+    going: Going,
+) -> (Watched, Result<Option<Asked>>, Stands) {
+    let Plan { watched, links, .. } = &ground.plan;
+    let complete = || watch.map(|watch| watch.complete(watched, links)).transpose();
+    if watched.len() >= MANY_WATCHED {
+        let (watch, stands) = threads::beside(complete, || going.stands());
+        return (watch, Ok(None), stands);
+    }
+    let watch = complete();
+    // Pid 1 finds it waiting when it begins, so that nobody has to wake it for that. By then all is watched.
+    let first = first.filter(|_| watch.is_ok());
+    let asked = first.map(|first| first.command(Command::before(ground, first.program)).ask_early());
+    (watch, asked.transpose().map(Option::flatten), going.stands())
 }
 
 /// A mount too many, said as such.
