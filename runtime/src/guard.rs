@@ -1,14 +1,11 @@
-//! What accompanies a sandbox from outside, on a thread of its own so that no command waits for it: it starts the sweeper,
-//! notices names that appear while commands run, and has the warden cover them before it waits again. What it cannot do ends
+//! What accompanies a sandbox from outside, on a thread of its own so that no command waits for it: it notices names that appear while commands run, and has the warden cover them before it waits again. What it cannot do ends
 //! the sandbox.
 
 use crate::{
-    cgroup::Place,
     enforced::{Enforced, Protection},
     error::{Error, Result},
     opening::Worker,
     plan::Plan,
-    reserve::Reservation,
     socket,
     survey::Inode,
     sweep::Sweeper,
@@ -28,7 +25,6 @@ use std::{
     thread,
 };
 
-const NO_SWEEPER: &str = "what removes its reservations if we are killed could not be started";
 const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
 
 /// What a short command takes, in milliseconds.
@@ -146,15 +142,15 @@ fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> 
 /// A sandbox that was just started, and what its guard is to look after.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    /// The resident program, for sweeper and warden.
+    /// The resident program, for the warden.
     pub(crate) resident: OwnedFd,
     /// The pidfd of pid 1.
     pub(crate) first: OwnedFd,
     /// The sandbox's socket, closed when a promise cannot be kept.
     pub(crate) control: Arc<OwnedFd>,
-    pub(crate) reserved: Arc<[Reservation]>,
-    pub(crate) groups: Vec<Place>,
+    /// Whoever closes the watch last waits for the kernel to tear it down: that must be the sweeper.
     pub(crate) watch: Option<Watch>,
+    pub(crate) sweeper: Option<Sweeper>,
     /// A warden that is there already covers a late file some tenths of a millisecond earlier. A command that takes
     /// [no time](A_MOMENT) is spared the end of one.
     pub(crate) hurry: bool,
@@ -166,11 +162,9 @@ impl Guard {
     /// Covers what has appeared since the survey, then goes to work. `None` when there is nothing to look after.
     /// It works on the `worker`, or on a thread of its own.
     pub(crate) fn start(mut charge: Charge, worker: Option<Worker>) -> Result<Option<Self>> {
-        if charge.watch.is_none() && charge.reserved.is_empty() && charge.groups.is_empty() {
+        if charge.watch.is_none() && charge.sweeper.is_none() {
             return Ok(None);
         }
-        // What a later run does not take over is worth waiting for.
-        let early = (!charge.groups.is_empty()).then(|| charge.sweeper()).transpose()?;
         let mut warden = Warden::default();
         let failed = Arc::new(OnceLock::new());
         let control = Arc::clone(&charge.control);
@@ -184,14 +178,12 @@ impl Guard {
         let late = Arc::new(Late(Mutex::new((charge, warden))));
         let (tell, works) = (Arc::clone(&failed), Arc::clone(&late));
         let work = move || {
-            let sweeper = early.map_or_else(|| works.lock().0.sweeper(), Ok);
-            let looked = sweeper.as_ref().map_err(|_| NO_SWEEPER).and_then(|_| look_after(&works, stopped.as_fd()));
-            if let Err(why) = looked {
-                tell.get_or_init(|| why);
+            if look_after(&works, stopped.as_fd()).is_err() {
+                tell.get_or_init(|| NOT_COVERED);
                 socket::hang_up(&control);
             }
-            // Whoever closes the watch last waits for the kernel to tear it down: that must be the sweeper.
             drop(works.lock().0.watch.take());
+            let sweeper = works.lock().0.sweeper.take();
             drop(sweeper);
         };
         let started = match worker {
@@ -214,42 +206,38 @@ impl Guard {
 }
 
 /// Works until told to stop, or until it cannot keep what was promised.
-fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> std::result::Result<(), &'static str> {
-    let copied = late.lock().0.watch.as_ref().map(|watch| watch.as_fd().try_clone_to_owned()).transpose();
-    let appeared = copied.map_err(|_| NOT_COVERED)?;
+fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> Result<()> {
+    let lost = Error::io("watch for what appears");
+    let appeared = late.lock().0.watch.as_ref().map(|watch| watch.as_fd().try_clone_to_owned()).transpose();
+    let appeared = appeared.map_err(lost)?;
     let mut hurry = late.lock().0.hurry;
     loop {
-        let warden =
-            late.lock().1.socket().map(|socket| socket.try_clone_to_owned()).transpose().map_err(|_| NOT_COVERED)?;
+        let warden = late.lock().1.socket().map(|socket| socket.try_clone_to_owned()).transpose();
+        let warden = warden.map_err(Error::io("listen to the warden"))?;
         hurry &= warden.is_none();
         let mut waits = vec![PollFd::new(stopped, PollFlags::POLLIN)];
         waits.extend(appeared.iter().chain(&warden).map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         let over = match poll(&mut waits, if hurry { A_MOMENT.into() } else { PollTimeout::NONE }) {
             Ok(ready) => ready == 0,
             Err(Errno::EINTR) => false,
-            Err(_) => return Err(NOT_COVERED),
+            Err(errno) => return Err(Error::errno("wait for what appears")(errno)),
         };
         if waits[0].any().unwrap_or(true) {
             return Ok(());
         }
         let (charge, warden) = &mut *late.lock();
-        let ready = match over {
-            true => warden.start(&charge.resident, &charge.first).is_ok(),
+        if over {
+            warden.start(&charge.resident, &charge.first)?;
+        } else if warden.is_gone() {
             // Only now: an answer to another thread is not the warden's end.
-            false => !warden.is_gone() && charge.cover_new(warden).is_ok(),
-        };
-        if !ready {
-            return Err(NOT_COVERED);
+            return Err(Error::Ended { why: "its warden is gone" });
+        } else {
+            charge.cover_new(warden)?;
         }
     }
 }
 
 impl Charge {
-    fn sweeper(&self) -> Result<Sweeper> {
-        let watch = self.watch.as_ref().map(AsFd::as_fd);
-        Sweeper::start(&self.resident, &self.first, watch, &self.reserved, &self.groups)
-    }
-
     /// `true`: there was something to cover.
     fn cover_new(&mut self, warden: &mut Warden) -> Result<bool> {
         let Self { resident, first, watch: Some(watch), .. } = self else { return Ok(false) };

@@ -9,7 +9,7 @@
 //! calls the name absent, and the next run takes it over and removes it at its end.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -28,12 +28,12 @@ const MARK: u32 = 0o1444;
 /// The names that are held in one directory. Dropping it leaves them to the sweeper or to the next run: see [`release`].
 #[derive(Debug)]
 pub(crate) struct Reservation {
+    path: PathBuf,
     /// The directory, with a shared lock on it.
     directory: File,
     names: Vec<CString>,
-    /// One that is a socket: the others are links to it, because a file system takes far longer to find a free inode than
-    /// to write a name.
-    socket: Option<CString>,
+    /// What each holds; nothing for a socket.
+    contents: Vec<Option<Box<str>>>,
 }
 
 impl Reservation {
@@ -75,19 +75,34 @@ impl ReserveError {
     }
 }
 
-/// Reserves every name, or none: each with a socket, or with a file of the content given.
-pub(crate) fn reserve<'a>(
+/// Locks the directories of names that are to be reserved: each with a socket, or with a file of the content given.
+pub(crate) fn lock<'a>(
     names: impl IntoIterator<Item = (&'a Path, Option<&'a str>)>,
 ) -> Result<Vec<Reservation>, ReserveError> {
     let mut held: Vec<Reservation> = Vec::new();
     let mut places: HashMap<&Path, usize> = HashMap::new();
     for (path, content) in names {
-        if let Err(error) = reserve_one(path, content, &mut held, &mut places) {
-            release(&held);
-            return Err(error);
-        }
+        let fail = |errno| ReserveError::of(path, errno);
+        let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { return Err(fail(Errno::EINVAL)) };
+        let name = CString::new(last.as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
+        let place = match places.get(parent) {
+            Some(place) => *place,
+            None => {
+                let (directory, names, contents) = (locked(path, parent)?, Vec::new(), Vec::new());
+                held.push(Reservation { path: parent.to_owned(), directory, names, contents });
+                places.insert(parent, held.len() - 1);
+                held.len() - 1
+            }
+        };
+        held[place].names.push(name);
+        held[place].contents.push(content.map(Into::into));
     }
     Ok(held)
+}
+
+/// Reserves every name. After an error some are, until [`release`].
+pub(crate) fn create(held: &[Reservation]) -> Result<(), ReserveError> {
+    held.iter().try_for_each(Reservation::create)
 }
 
 /// Removes what no other run holds, and lets go of the directories.
@@ -115,39 +130,31 @@ pub(crate) fn is_marked(status: &FileStat) -> bool {
     status.st_mode & SPECIAL_OR_WRITE == STICKY && (kind == SFlag::S_IFSOCK || kind == SFlag::S_IFREG)
 }
 
-fn reserve_one<'a>(
-    path: &'a Path,
-    content: Option<&str>,
-    held: &mut Vec<Reservation>,
-    places: &mut HashMap<&'a Path, usize>,
-) -> Result<(), ReserveError> {
-    let fail = |errno| ReserveError::of(path, errno);
-    let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { return Err(fail(Errno::EINVAL)) };
-    let name = CString::new(last.as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
-    let place = match places.get(parent) {
-        Some(place) => *place,
-        None => {
-            held.push(Reservation { directory: locked(path, parent)?, names: Vec::new(), socket: None });
-            places.insert(parent, held.len() - 1);
-            held.len() - 1
-        }
-    };
-    let Reservation { directory, names, socket } = &mut held[place];
-    match create(directory, &name, content, socket.as_ref()) {
-        Ok(()) if content.is_none() => drop(socket.get_or_insert_with(|| name.clone())),
-        Ok(()) => {}
-        Err(Errno::EEXIST) => {
-            let there = fstatat(&*directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(fail)?;
-            let file = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
-            // While we hold the lock nobody removes it.
-            if !is_marked(&there) || file != content.is_some() {
-                return Err(ReserveError::Changed { path: path.to_owned() });
+impl Reservation {
+    fn create(&self) -> Result<(), ReserveError> {
+        // One that is a socket: the others are links to it, because a file system takes far longer to find a free inode than
+        // to write a name.
+        let mut socket = None;
+        for (name, content) in self.names.iter().zip(&self.contents) {
+            let path = || self.path.join(OsStr::from_bytes(name.to_bytes()));
+            let fail = |errno| ReserveError::of(&path(), errno);
+            match make(&self.directory, name, content.as_deref(), socket) {
+                Ok(()) if content.is_none() => socket = socket.or(Some(name)),
+                Ok(()) => {}
+                Err(Errno::EEXIST) => {
+                    let there =
+                        fstatat(&self.directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(fail)?;
+                    let file = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+                    // While we hold the lock nobody removes it.
+                    if !is_marked(&there) || file != content.is_some() {
+                        return Err(ReserveError::Changed { path: path() });
+                    }
+                }
+                Err(errno) => return Err(fail(errno)),
             }
         }
-        Err(errno) => return Err(fail(errno)),
+        Ok(())
     }
-    names.push(name);
-    Ok(())
 }
 
 /// Opens the directory of `path` and shares the lock on it. Who holds it alone is removing names, which takes no time.
@@ -165,7 +172,7 @@ fn locked(path: &Path, directory: &Path) -> Result<File, ReserveError> {
 }
 
 /// Makes what holds the name, with the mark from its first moment.
-fn create(directory: &File, name: &CString, content: Option<&str>, socket: Option<&CString>) -> Result<(), Errno> {
+fn make(directory: &File, name: &CString, content: Option<&str>, socket: Option<&CString>) -> Result<(), Errno> {
     let mark = Mode::from_bits_retain(MARK);
     let Some(content) = content else {
         let linked =
@@ -178,7 +185,7 @@ fn create(directory: &File, name: &CString, content: Option<&str>, socket: Optio
         };
     };
     if !content.is_empty() {
-        match create_whole(directory, name, content) {
+        match make_whole(directory, name, content) {
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT | Errno::EINVAL) => {}
             done => return done,
         }
@@ -193,7 +200,7 @@ fn create(directory: &File, name: &CString, content: Option<&str>, socket: Optio
 
 /// Makes a file that has its content when it appears: git may look at any moment (`O_TMPFILE`, open(2)). Not every file system
 /// can do that.
-fn create_whole(directory: &File, name: &CString, content: &str) -> Result<(), Errno> {
+fn make_whole(directory: &File, name: &CString, content: &str) -> Result<(), Errno> {
     let flags = OFlag::O_WRONLY | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
     let made = File::from(openat(directory, c".", flags, Mode::from_bits_retain(MARK))?);
     fill(&made, content)?;
@@ -223,6 +230,14 @@ fn advice(errno: Errno) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Both steps; nothing is left of a failure.
+    fn reserve<'a>(
+        names: impl IntoIterator<Item = (&'a Path, Option<&'a str>)>,
+    ) -> Result<Vec<Reservation>, ReserveError> {
+        let held = lock(names)?;
+        create(&held).inspect_err(|_| release(&held)).map(|()| held)
+    }
     use std::fs;
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
     use std::process::{Command, Stdio};

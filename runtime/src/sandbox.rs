@@ -18,11 +18,12 @@ use crate::{
     opening::{Descriptors, Going, Opening, Worker},
     plan::{Kept, Net, Plan},
     program::{Fault, Program},
-    reserve::{self, Reservation},
+    reserve::{self, Reservation, ReserveError},
     restricted::{self, Modes, Place, Restricted},
     socket, strangers,
     strict::{self, Strict},
     supervise,
+    sweep::Sweeper,
     sys::{
         launch::{self, Started},
         wire::Request,
@@ -169,20 +170,29 @@ impl Sandbox {
         mounts::fit(&plan)?;
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
         let mut watch = guard::watch(&plan, &mut enforced)?;
-        let reserved: Arc<[Reservation]> = reserve_absent(&plan)?.into();
+        let (opener, entrance) = (opener(&plan)?, entrance(&limits));
+        // Their descriptors are not among those of a child that was begun before they were made.
+        let opening = if opener.is_some() || entrance.group.is_some() { Opening::none() } else { opening };
+        let mut descriptors = opening.descriptors()?;
+        if let Some(settings) = settings {
+            socket::send(descriptors.control.as_fd(), &Request::default(), &[], &[settings.as_raw_fd()])?;
+        }
+        let reserved: Arc<[Reservation]> =
+            reserve::lock(absent(&plan)).map_err(|error| unreserved(&plan, &error))?.into();
+        // Before there is anything to sweep: from here on nothing is left of us, however we end.
+        let mut sweeper = sweeper(&descriptors.resident, watch.as_ref(), &reserved, &limits)?;
+        reserve::create(&reserved).map_err(|error| unreserved(&plan, &error))?;
         if let Some(watch) = &mut watch {
             watch.created(absent(&plan).map(|(path, _)| path));
         }
-        let mut opening = opening;
-        let begun = begin(&plan, &mut enforced, &mut opening, entrance(&limits), settings, edit);
-        let (going, descriptors, opener) = begun.inspect_err(|_| reserve::release(&reserved))?;
+        let going = begin(&plan, &mut enforced, opening, &mut descriptors, opener.as_ref(), entrance, edit)?;
         let Descriptors { resident, control, theirs, .. } = descriptors;
         let ground = Ground::new(plan, control, limits);
         let (watch, asked, stands) = meanwhile(&ground, watch, first.filter(|_| exec.is_none()), going);
         let (started, worker) = match stands {
             Ok(stands) => stands,
             Err(failed) => {
-                reserve::release(&reserved);
+                drop(sweeper);
                 return Ok((Self::start_without(ground, failed, exec)?, None));
             }
         };
@@ -191,9 +201,12 @@ impl Sandbox {
         let (guard, restricted, supervisor) = (None, None, None);
         let mut sandbox = Self { ground, enforced, first: started, guard, reserved, restricted, supervisor };
         // From here on a failure drops the sandbox, which ends what was started.
+        if let Some(sweeper) = &mut sweeper {
+            sweeper.follow(sandbox.pidfd(), sandbox.control())?;
+        }
         let watch = guard::watched(watch, &sandbox.ground.plan, &mut sandbox.enforced)?;
         let asked = asked?;
-        let charge = sandbox.charge(resident, watch, asked.is_some())?;
+        let charge = sandbox.charge(resident, watch, sweeper, asked.is_some())?;
         sandbox.guard = Guard::start(charge, worker)?;
         sandbox.watch_limits()?;
         sandbox.supervise(exec, None, opener.map(strict::Ends::ours))?;
@@ -205,14 +218,13 @@ impl Sandbox {
     }
 
     /// What the guard looks after; `last`: pid 1 has its command already, and ends with it.
-    fn charge(&self, resident: OwnedFd, watch: Option<Watch>, last: bool) -> Result<Charge> {
+    fn charge(&self, resident: OwnedFd, watch: Option<Watch>, sweeper: Option<Sweeper>, last: bool) -> Result<Charge> {
         Ok(Charge {
             resident,
             first: self.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
             control: self.control(),
-            reserved: Arc::clone(&self.reserved),
-            groups: self.limits().groups().places(),
             watch,
+            sweeper,
             hurry: !self.plan().deny_read.is_empty(),
             last,
         })
@@ -377,37 +389,45 @@ fn absent(plan: &Plan) -> impl Iterator<Item = (&Path, Option<&str>)> {
     })
 }
 
-fn reserve_absent(plan: &Plan) -> Result<Vec<Reservation>> {
-    reserve::reserve(absent(plan)).map_err(|error| Error::Plan {
+fn unreserved(plan: &Plan, error: &ReserveError) -> Error {
+    Error::Plan {
         what: "protected names of workspace",
         path: plan.workspace.clone().unwrap_or_default(),
         why: error.to_string(),
-    })
+    }
+}
+
+/// Who removes what is about to be reserved, and control groups, and closes the watch; nobody when there is nothing to do.
+fn sweeper(
+    resident: &OwnedFd,
+    watch: Option<&Beginning>,
+    reserved: &[Reservation],
+    limits: &Limiter,
+) -> Result<Option<Sweeper>> {
+    let groups = limits.groups().places();
+    let nothing = watch.is_none() && reserved.is_empty() && groups.is_empty();
+    (!nothing).then(|| Sweeper::start(resident, watch.map(AsFd::as_fd), reserved, &groups)).transpose()
+}
+
+/// The ends of the opener's socket, where opens are judged.
+fn opener(plan: &Plan) -> Result<Option<strict::Ends>> {
+    plan.deny_read_strict.then(|| strict::Ends::new(landlocked::suffices_here())).transpose()
 }
 
 /// Lets the opening go on as the plan wants it.
 fn begin(
     plan: &Plan,
     enforced: &mut Enforced,
-    opening: &mut Opening,
+    mut opening: Opening,
+    descriptors: &mut Descriptors,
+    opener: Option<&strict::Ends>,
     entrance: Entrance,
-    settings: Option<OwnedFd>,
     edit: impl FnOnce(&mut Program),
-) -> Result<(Going, Descriptors, Option<strict::Ends>)> {
-    let opener = plan.deny_read_strict.then(|| strict::Ends::new(landlocked::suffices_here())).transpose()?;
-    if opener.is_some() || entrance.group.is_some() {
-        // Their descriptors are not among those of a child that was begun before they were made.
-        *opening = Opening::none();
-    }
-    let mut descriptors = opening.descriptors()?;
+) -> Result<Going> {
     landlocked::allow(descriptors.ruleset.take(), plan, enforced)?;
-    let ends = Ends { opener: opener.as_ref().map(strict::Ends::passed), ..descriptors.ends() };
+    let ends = Ends { opener: opener.map(strict::Ends::passed), ..descriptors.ends() };
     let steps = compile::compile(plan, &ends, entrance.doors, std::mem::take(&mut descriptors.laid))?;
-    if let Some(settings) = settings {
-        socket::send(descriptors.control.as_fd(), &Request::default(), &[], &[settings.as_raw_fd()])?;
-    }
-    let going = opening.go_on(steps, entrance.group, edit)?;
-    Ok((going, descriptors, opener))
+    opening.go_on(steps, entrance.group, edit)
 }
 
 /// What is done beside a child that becomes pid 1: the watch is completed, and the first command asked for, if it can be.

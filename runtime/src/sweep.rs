@@ -9,7 +9,7 @@ use crate::{
     socket,
     sys::{
         launch::{self, Started},
-        wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, NEXT_GROUPS, SECOND},
+        wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, NEXT_GROUPS},
     },
 };
 use nix::{
@@ -19,37 +19,60 @@ use nix::{
 use std::{
     ffi::CString,
     fs::File,
-    io,
+    io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    sync::Arc,
 };
 
-/// Waits for its owner and the sandbox to be gone, then sweeps. Dropping it is the owner's way to be gone, and waits for its
-/// end.
+/// Waits for its owner and the sandbox to be gone, then sweeps. Dropping it ends the sandbox, and waits for the sweeper's end.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
-    /// Our end of the conversation: its end tells the sweeper to sweep.
+    /// Our end of the conversation: its end tells the sweeper that its owner is gone.
     owner: Option<OwnedFd>,
     process: Started,
+    /// The socket of a sandbox that it follows.
+    control: Option<Arc<OwnedFd>>,
 }
 
 impl Sweeper {
-    /// Starts a sweeper for what is `held` and for `groups`. `first` is the pidfd of the sandbox's pid 1.
+    /// Starts a sweeper for names that are about to be reserved in `held`, and for `groups`.
     pub(crate) fn start(
         resident: &OwnedFd,
-        first: &OwnedFd,
         watch: Option<BorrowedFd<'_>>,
         held: &[Reservation],
         groups: &[Place],
     ) -> Result<Self> {
         let (theirs, ours) = socket::pair()?;
-        let process = launch_sweeper(resident, first, &theirs, watch, held, groups)?;
         // A process that ends closes its descriptors in order: the watch before this.
-        Ok(Self { owner: Some(program::lift(ours.as_fd(), LIFTED)?), process })
+        let owner = Some(program::lift(ours.as_fd(), LIFTED)?);
+        drop(ours);
+        let process = launch_sweeper(resident, &theirs, watch, held, groups)?;
+        Ok(Self { owner, process, control: None })
+    }
+
+    /// Has it wait for the sandbox whose pid 1 has the pidfd `first` and serves the socket `control`.
+    pub(crate) fn follow(&mut self, first: BorrowedFd<'_>, control: Arc<OwnedFd>) -> Result<()> {
+        self.control = Some(control);
+        self.tell(&[first.as_raw_fd()])
+    }
+
+    fn tell(&self, first: &[RawFd]) -> Result<()> {
+        let Some(owner) = &self.owner else { return Ok(()) };
+        match socket::send_packet(owner.as_fd(), &[IoSlice::new(&[0])], first) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Ended { why: "what removes its reservations is gone" }),
+            Err(errno) => Err(Error::errno("talk to the sweeper")(errno)),
+        }
     }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
+        match &self.control {
+            Some(control) => socket::hang_up(control),
+            // There is no pid 1, so that it need not wait for one.
+            None => self.tell(&[]).unwrap_or_default(),
+        }
         drop(self.owner.take());
         while let Err(Errno::EINTR) = waitid(Id::PIDFd(self.process.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
     }
@@ -57,7 +80,6 @@ impl Drop for Sweeper {
 
 fn launch_sweeper(
     resident: &OwnedFd,
-    first: &OwnedFd,
     owner: &OwnedFd,
     watch: Option<BorrowedFd<'_>>,
     held: &[Reservation],
@@ -67,7 +89,6 @@ fn launch_sweeper(
     let mut program = Lifting { above: (FIRST_RESERVED + count).max(LIFTED), held: Vec::new(), steps: Vec::new() };
     let resident = program.lift(resident.as_fd())?;
     program.place(owner.as_fd(), CONTROL)?;
-    program.place(first.as_fd(), SECOND)?;
     let mut arguments = vec![CString::from(c"sweeper")];
     for (at, reservation) in (FIRST_RESERVED..).zip(held) {
         program.place(reservation.directory(), at)?;

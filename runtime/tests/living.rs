@@ -206,6 +206,29 @@ fn killing_the_owner_ends_everything_inside_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_owner_that_is_killed_as_soon_as_a_name_is_reserved_leaves_nothing_behind() {
+    let workspace = tempfile::tempdir().unwrap();
+    let there = || fs::read_dir(workspace.path()).unwrap().count();
+    for _ in 0..20 {
+        let mut owner = process::Command::new(env::current_exe().unwrap())
+            .args(["--exact", "owner", "--test-threads=1"])
+            .env("OWNED_WORKSPACE", workspace.path())
+            .stdout(process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Without a pause: it is not to come far.
+        while there() == 0 {}
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        let beat = workspace.path().join("beat");
+        wait_for(|| there() == usize::from(beat.exists()));
+        if beat.exists() {
+            fs::remove_file(beat).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_sandbox_for_one_command_ends_with_it() {
     let workspace = tempfile::tempdir().unwrap();
     let mut builder = Sandbox::builder();

@@ -606,7 +606,8 @@ fn what_another_run_reserves_stays_absent_here() {
         }
         let before = tree.guard(&["not/there"]);
         let absent = names(&before);
-        let held = crate::reserve::reserve(absent.iter().map(|(path, content)| (path.as_path(), *content))).unwrap();
+        let held = crate::reserve::lock(absent.iter().map(|(path, content)| (path.as_path(), *content))).unwrap();
+        crate::reserve::create(&held).unwrap();
         if repository {
             git(&tree.root, &["status"]);
             git(&tree.root, &["diff", "HEAD"]);

@@ -3,7 +3,7 @@
 
 /// Where each role of the resident program finds its socket or pipe.
 pub(crate) const CONTROL: i32 = 3;
-/// The warden's detached tree of masks; the sweeper's pidfd of pid 1.
+/// The warden's detached tree of masks.
 pub(crate) const SECOND: i32 = 4;
 /// Without namespaces: the ruleset that keeps commands from signalling their supervisor.
 pub(crate) const BELOW: i32 = 4;

@@ -2,6 +2,7 @@
 //! else, which takes longer and may go on while a sandbox is made.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -95,6 +96,12 @@ impl Beginning {
             }
         }
         Ok(())
+    }
+}
+
+impl AsFd for Beginning {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
     }
 }
 

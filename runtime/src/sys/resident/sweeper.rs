@@ -3,16 +3,20 @@
 //! directory.
 
 use crate::{
+    files::NONE,
     syscall::{self, Arguments},
-    wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, NEXT_GROUPS, SECOND},
+    wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, NEXT_GROUPS},
 };
 
 pub(crate) fn sweep(arguments: &Arguments) -> ! {
     syscall::block_signals();
-    // The owner never writes: readable means that its end is closed.
-    syscall::wait_readable([CONTROL]);
     // Removing a reservation also lifts the mount on it, so nobody may be left inside.
-    syscall::wait_readable([SECOND]);
+    match outlive_owner() {
+        Some(NONE) => {}
+        Some(first) => drop(syscall::wait_readable([first])),
+        // There may be a pid 1. Its socket is closed as well, so it ends, and no command was there long enough to know of this.
+        None => syscall::pause(200),
+    }
     let (mut directory, mut alone, mut groups) = (FIRST_RESERVED - 1, false, false);
     for argument in (1..arguments.len()).filter_map(|index| arguments.get(index)) {
         if argument == NEXT_GROUPS.to_bytes() {
@@ -31,6 +35,18 @@ pub(crate) fn sweep(arguments: &Arguments) -> ! {
     }
     unlock(directory);
     syscall::exit(0)
+}
+
+/// Waits for the end of the owner: what it has told of pid 1, which is a pidfd or that there is none ([`NONE`]).
+fn outlive_owner() -> Option<i32> {
+    let mut told = None;
+    loop {
+        let mut fds = [NONE; 8];
+        match syscall::receive(CONTROL, &mut [0], &mut fds) {
+            Ok((1.., _)) => told = Some(fds[0]),
+            _ => return told,
+        }
+    }
 }
 
 /// Lets the next run have the directory now: at the exit the lock would go after the watch, which takes milliseconds.

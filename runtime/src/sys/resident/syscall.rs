@@ -293,6 +293,12 @@ pub(crate) fn wait_readable<const N: usize>(fds: [i32; N]) -> [bool; N] {
     polls.map(|poll| poll.returned != 0)
 }
 
+/// Does nothing for so many milliseconds.
+pub(crate) fn pause(milliseconds: i64) {
+    let time = [milliseconds / 1000, milliseconds % 1000 * 1_000_000];
+    if call(number::PPOLL, [0, 0, time.as_ptr() as usize, 0, 8, 0]).is_err() {}
+}
+
 #[repr(C)]
 struct Vector {
     base: *mut u8,
