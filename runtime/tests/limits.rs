@@ -12,6 +12,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 use watching::{assert_still, wait_for};
 
 const MIB: u64 = 1 << 20;
+static DISK: Mutex<()> = Mutex::new(());
 
 /// A workspace on a disk: `/tmp` may be memory.
 fn workspace() -> TempDir {
@@ -42,6 +44,8 @@ fn reached(sandbox: &Sandbox) -> Vec<Limit> {
 /// A program that prints `done` when it got everything: it does without a limit, and with it neither does nor stays unnoticed.
 #[track_caller]
 fn is_held(script: &str, limits: &Limits, by: Limit) {
+    // What one frees on a disk is room for another.
+    let _alone = DISK.lock().unwrap_or_else(PoisonError::into_inner);
     let place = workspace();
     let output = python(&start(place.path(), &Limits::default()), script);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
