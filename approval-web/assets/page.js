@@ -44,6 +44,8 @@
       const request = new XMLHttpRequest();
       request.open("GET", url);
       request.responseType = "document";
+      request.timeout = 10000;
+      request.ontimeout = () => reject(new Error("slow"));
       request.onload = () => (request.status === 200 ? resolve(request.response) : reject(new Error(String(request.status))));
       request.onerror = () => reject(new Error("away"));
       request.send();
@@ -77,23 +79,28 @@
     count();
   };
 
+  // One after the other: an answer that overtakes another would exchange two cards, or bring an old state back.
+  let turn = Promise.resolve();
+  const inTurn = (work) => (turn = turn.then(work).catch(() => {}));
+
   const refresh = (id) =>
-    fetchPage(`${path}holds/${encodeURIComponent(id)}/card`)
-      .then((page) => page.querySelector(".card"))
-      .then((card) => card && place(card))
-      .catch(() => {});
+    inTurn(() =>
+      fetchPage(`${path}holds/${encodeURIComponent(id)}/card`)
+        .then((page) => page.querySelector(".card"))
+        .then((card) => card && place(card)),
+    );
 
   const resync = () =>
-    fetchPage(path)
-      .then((page) => {
+    inTurn(() =>
+      fetchPage(path).then((page) => {
         const now = new Set();
         page.querySelectorAll("#open .card").forEach((card) => {
           now.add(card.dataset.hold);
           place(card);
         });
         cards().filter((card) => !now.has(card.dataset.hold)).forEach((card) => refresh(card.dataset.hold));
-      })
-      .catch(() => {});
+      }),
+    );
 
   const live = (up, text) => {
     body.dataset.link = up ? "up" : "down";

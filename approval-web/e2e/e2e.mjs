@@ -362,6 +362,23 @@ await check("a new hold does not move the list under the pointer", async () => {
   await state(desk, second, "denied");
 });
 
+await check("two holds that come at once stand in their order, whichever is heard of first", async () => {
+  let asked = 0;
+  await desk.route("**/holds/*/card", async (route) => {
+    if (asked++ === 0) await new Promise((done) => setTimeout(done, 500));
+    await route.continue();
+  });
+  const one = await hold({ argv: ["at once", "one"] });
+  const two = await hold({ argv: ["at once", "two"] });
+  await card(desk, two).waitFor();
+  await desk.unroute("**/holds/*/card");
+  const order = await desk.locator(".card[data-state=pending]").evaluateAll((cards) => cards.map((card) => card.dataset.hold));
+  assert.deepEqual(order, [one, two]);
+  await deny(desk, one);
+  await deny(desk, two);
+  await state(desk, two, "denied");
+});
+
 await check("keys: j and k move, d goes to the reason, a to Approve and never approves, ? helps", async () => {
   await desk.reload();
   await live(desk);

@@ -31,7 +31,8 @@ int main(int count, char **options) {
         if (child == 0) {
             pthread_t thread;
             pthread_create(&thread, NULL, flip, path ? &file.word[4] : &argument.word);
-            for (volatile int j = 0; j < 20000; j++);
+            /* Not always as long: the other thread may not have begun, or be at any point. */
+            for (volatile int j = 0; j < 10000 + i % 50 * 2000; j++);
             char *seven[] = {"echo", "6", "*", "7", NULL}, *words[] = {"echo", argument.text, NULL};
             execve(name, path ? seven : words, (char *[]){NULL});
             puts("refused");
