@@ -174,6 +174,7 @@ impl Sandbox {
         // Their descriptors are not among those of a child that was begun before they were made.
         let opening = if opener.is_some() || entrance.group.is_some() { Opening::none() } else { opening };
         let mut descriptors = opening.descriptors()?;
+        landlocked::allow(descriptors.ruleset.take(), &plan, &mut enforced)?;
         if let Some(settings) = settings {
             socket::send(descriptors.control.as_fd(), &Request::default(), &[], &[settings.as_raw_fd()])?;
         }
@@ -185,7 +186,7 @@ impl Sandbox {
         if let Some(watch) = &mut watch {
             watch.created(absent(&plan).map(|(path, _)| path));
         }
-        let going = begin(&plan, &mut enforced, opening, &mut descriptors, opener.as_ref(), entrance, edit)?;
+        let going = begin(&plan, opening, &mut descriptors, opener.as_ref(), entrance, edit)?;
         let Descriptors { resident, control, theirs, .. } = descriptors;
         let ground = Ground::new(plan, control, limits);
         let (watch, asked, stands) = meanwhile(&ground, watch, first.filter(|_| exec.is_none()), going);
@@ -417,14 +418,12 @@ fn opener(plan: &Plan) -> Result<Option<strict::Ends>> {
 /// Lets the opening go on as the plan wants it.
 fn begin(
     plan: &Plan,
-    enforced: &mut Enforced,
     mut opening: Opening,
     descriptors: &mut Descriptors,
     opener: Option<&strict::Ends>,
     entrance: Entrance,
     edit: impl FnOnce(&mut Program),
 ) -> Result<Going> {
-    landlocked::allow(descriptors.ruleset.take(), plan, enforced)?;
     let ends = Ends { opener: opener.map(strict::Ends::passed), ..descriptors.ends() };
     let steps = compile::compile(plan, &ends, entrance.doors, std::mem::take(&mut descriptors.laid))?;
     opening.go_on(steps, entrance.group, edit)
