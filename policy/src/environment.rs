@@ -113,6 +113,32 @@ fn holds_password(value: &OsStr) -> bool {
 /// How a profile's `model` reaches the agent.
 const MODEL: &str = "HOLDPOINT_MODEL";
 
+/// What a glob is told by.
+const META: [char; 5] = ['*', '?', '[', '{', '\\'];
+
+/// A glob over names. To compile one takes longer than everything else here, so the common form is compared as it is.
+enum Pattern<'a> {
+    /// `START*`
+    Start(&'a str),
+    Glob(GlobMatcher),
+}
+
+impl<'a> Pattern<'a> {
+    fn new(text: &'a str) -> Option<Self> {
+        match text.strip_suffix('*') {
+            Some(start) if !start.contains(META) => Some(Self::Start(start)),
+            _ => glob(text).map(Self::Glob),
+        }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Start(start) => name.starts_with(start),
+            Self::Glob(glob) => glob.is_match(name),
+        }
+    }
+}
+
 fn glob(pattern: &str) -> Option<GlobMatcher> {
     GlobBuilder::new(pattern).build().ok().map(|glob| glob.compile_matcher())
 }
@@ -145,14 +171,13 @@ impl Policy {
             .filter(|name| name.origin != BUILT_IN || !name.value.contains('*'))
             .map(|name| name.value.as_str())
             .collect();
-        // A plain name is compared as it is: compiling a pattern takes longer than everything else here.
-        let patterns = self.env_inherit.iter().filter(|name| name.value.contains(['*', '?', '[', '{', '\\']));
-        let globs: Vec<GlobMatcher> = patterns.filter_map(|name| glob(&name.value)).collect();
+        let patterns = self.env_inherit.iter().filter(|name| name.value.contains(META));
+        let patterns: Vec<Pattern<'_>> = patterns.filter_map(|name| Pattern::new(&name.value)).collect();
         let passes = |name: &OsStr, value: &OsStr| {
             // A name that is not UTF-8 is on nobody's list.
             let Some(name) = name.to_str() else { return false };
             exact.contains(name)
-                || (globs.iter().any(|glob| glob.is_match(name))
+                || (patterns.iter().any(|pattern| pattern.matches(name))
                     && !looks_secret(name)
                     && !steers_a_loader(name)
                     && !holds_password(value))
@@ -189,6 +214,17 @@ mod tests {
         for name in ["PATH", "GIT_AUTHOR_NAME", "KEYBOARD_LAYOUT", "LANG", "COMPASS", "CARGO_HOME", "PWD"] {
             assert!(!looks_secret(name), "{name}");
         }
+    }
+
+    #[test]
+    fn the_common_form_of_a_pattern_matches_as_its_glob_does() {
+        for text in ["LC_*", "*", "APP?_*", "{A,B}_*", "A[BC]*", "A*B*", "\\\\A*"] {
+            let (pattern, glob) = (Pattern::new(text).unwrap(), glob(text).unwrap());
+            for name in ["LC_ALL", "LC_", "LC", "", "APP1_X", "A_X", "AB", "AXBY", "\\A", "A\nB", "é"] {
+                assert_eq!(pattern.matches(name), glob.is_match(name), "{text} {name:?}");
+            }
+        }
+        assert!(matches!(Pattern::new("LC_*"), Some(Pattern::Start("LC_"))));
     }
 
     #[test]
