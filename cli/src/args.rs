@@ -24,6 +24,31 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads a command line as [`Parser::try_parse_from`] does. What runs commands is read by its own definition, for to build
+    /// those of all subcommands takes a tenth of a launch; whatever is not simply right is left to the whole.
+    ///
+    /// # Errors
+    /// As [`Parser::try_parse_from`].
+    pub fn read(args: &[OsString]) -> Result<Self, clap::Error> {
+        let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg == word);
+        let command = if is(1, "run") {
+            alone(&args[1..]).map(Command::Run)
+        } else if is(1, "session") && is(2, "run") {
+            alone(&args[2..]).map(|run| Command::Session(Session { command: SessionCommand::Run(run) }))
+        } else {
+            None
+        };
+        command.map_or_else(|| Self::try_parse_from(args), |command| Ok(Self { command }))
+    }
+}
+
+/// A subcommand from its name on, if it is right.
+fn alone<T: Args>(args: &[OsString]) -> Option<T> {
+    let matches = T::augment_args(clap::Command::new("holdpoint")).try_get_matches_from(args).ok()?;
+    T::from_arg_matches(&matches).ok()
+}
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -378,3 +403,40 @@ directory. Blocks with the info string `holdpoint` in these files are enforced b
 Examples:
   holdpoint agents-md
   holdpoint agents-md --strict --max-bytes 65536 src/api";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_read_alone_as_by_the_whole() {
+        for line in [
+            "run -- true",
+            "run true -x --help",
+            "run --approval full-auto --deny-read a --deny-read !b --workspace /w --hold-timeout 90s -- sh -c x",
+            "run --json -- true",
+            "run --help",
+            "run --version",
+            "run",
+            "run --",
+            "run --approval never -- true",
+            "run --hold-timeout soon -- true",
+            "run --sandox x true",
+            "session run -- true",
+            "session run api --private-tmp --may-write t --cpu-time 5m -- cargo build",
+            "session run --help",
+            "session run --file-size many -- true",
+            "session list",
+            "session",
+            "check -- true",
+            "--version",
+            "",
+        ] {
+            let args: Vec<OsString> =
+                ["holdpoint"].into_iter().chain(line.split_whitespace()).map(Into::into).collect();
+            let told =
+                |read: Result<Cli, clap::Error>| read.map(|cli| format!("{cli:?}")).map_err(|error| error.to_string());
+            assert_eq!(told(Cli::read(&args)), told(Cli::try_parse_from(&args)), "{line}");
+        }
+    }
+}

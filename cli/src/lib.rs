@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use holdpoint_runtime::Opening;
 
 pub mod args;
@@ -49,7 +49,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     // The kernel makes namespaces while we find out what is asked for.
     let opening = args.get(1).is_some_and(|word| word == "run").then(Opening::begin);
-    let cli = match args::Cli::try_parse_from(args) {
+    let cli = match args::Cli::read(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
