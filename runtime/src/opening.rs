@@ -10,11 +10,15 @@ use crate::{
     program::{self, Fault, LIFTED, Program, Step},
     sandbox::{self, NAMESPACES},
     socket,
+    strangers::Strangers,
     sys::{gate::Gate, launch::Started},
     threads::processors,
 };
 use landlock::RulesetCreated;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::{
+    sys::wait::{Id, WaitPidFlag, waitid},
+    unistd::geteuid,
+};
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
@@ -38,6 +42,8 @@ pub(crate) struct Descriptors {
     pub(crate) control: OwnedFd,
     pub(crate) ruleset: Option<RulesetCreated>,
     pub(crate) theirs: Theirs,
+    /// For root only.
+    pub(crate) strangers: Option<Strangers>,
     /// What the child lays out before it waits.
     pub(crate) laid: Laid,
 }
@@ -141,7 +147,8 @@ impl Descriptors {
         let ruleset = landlocked::ruleset()?;
         let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
         let theirs = Theirs { control: lift(inside)?, ruleset: copy.map(lift).transpose()? };
-        Ok(Self { resident, control, ruleset, theirs, laid })
+        let strangers = geteuid().is_root().then(Strangers::new).and_then(io::Result::ok);
+        Ok(Self { resident, control, ruleset, theirs, strangers, laid })
     }
 
     pub(crate) fn ends(&self) -> Ends {

@@ -20,7 +20,7 @@ use crate::{
     program::{Fault, Program},
     reserve::{self, Reservation, ReserveError},
     restricted::{self, Modes, Place, Restricted},
-    socket, strangers,
+    socket,
     strict::{self, Strict},
     supervise,
     sweep::Sweeper,
@@ -164,16 +164,17 @@ impl Sandbox {
         edit: impl FnOnce(&mut Program),
     ) -> Result<Begun> {
         supervise::check(&plan, exec.as_ref())?;
-        let settings = plan.strangers.then(|| strangers::view(Path::new(view::SETTINGS))).and_then(io::Result::ok);
-        let plan = if settings.is_some() { plan } else { plan.with_settings_masked() };
         let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
-        mounts::fit(&plan)?;
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
-        let mut watch = guard::watch(&plan, &mut enforced)?;
         let (opener, entrance) = (opener(&plan)?, entrance(&limits));
         // Their descriptors are not among those of a child that was begun before they were made.
         let opening = if opener.is_some() || entrance.group.is_some() { Opening::none() } else { opening };
         let mut descriptors = opening.descriptors()?;
+        let strangers = descriptors.strangers.take().filter(|_| plan.strangers);
+        let settings = strangers.and_then(|strangers| strangers.view(Path::new(view::SETTINGS)).ok());
+        let plan = if settings.is_some() { plan } else { plan.with_settings_masked() };
+        mounts::fit(&plan)?;
+        let mut watch = guard::watch(&plan, &mut enforced)?;
         landlocked::allow(descriptors.ruleset.take(), &plan, &mut enforced)?;
         if let Some(settings) = settings {
             socket::send(descriptors.control.as_fd(), &Request::default(), &[], &[settings.as_raw_fd()])?;
