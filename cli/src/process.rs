@@ -92,7 +92,7 @@ fn inside(sandbox: Box<Sandbox>, execution: &Execution<'_>) -> Result<Process, E
     let mut command = sandbox.command(&execution.program);
     describe(&mut command, execution);
     let child = command.spawn().map_err(|error| not_spawned(execution, error))?;
-    Ok(Process::Inside { sandbox, child, alone: false })
+    Ok(Process::Inside { sandbox, child })
 }
 
 fn together(confinement: &Confinement, opening: Option<Opening>, execution: &Execution<'_>) -> Result<Process, Error> {
@@ -102,7 +102,7 @@ fn together(confinement: &Confinement, opening: Option<Opening>, execution: &Exe
         error @ (runtime::Error::Spawn { .. } | runtime::Error::Ended { .. }) => not_spawned(execution, error),
         error => not_started(error),
     })?;
-    Ok(Process::Inside { sandbox: Box::new(sandbox), child, alone: true })
+    Ok(Process::Inside { sandbox: Box::new(sandbox), child })
 }
 
 fn describe(command: &mut runtime::Command<'_>, execution: &Execution<'_>) {
@@ -143,8 +143,6 @@ pub(crate) enum Process {
         sandbox: Box<Sandbox>,
         /// The command.
         child: runtime::Child,
-        /// Whether the sandbox ends with it.
-        alone: bool,
     },
     /// In the sandbox of a session, which goes on when the command has ended.
     InSession(Running),
@@ -187,8 +185,6 @@ impl Process {
     /// Readable when the command has ended; a bare one is announced by SIGCHLD instead.
     pub(crate) fn end_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            // Its sandbox is the last to end, and waited for as well.
-            Self::Inside { sandbox, alone: true, .. } => Some(sandbox.pidfd()),
             Self::Inside { child, .. } => Some(child.pidfd()),
             Self::InSession(running) => Some(running.fd()),
             Self::Bare { .. } => None,

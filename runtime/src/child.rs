@@ -4,7 +4,7 @@ use crate::{
     error::{Error, Result},
     limits::{Hits, Tap},
     socket,
-    sys::wire::{ENDED, Reply, Request, SIGNAL},
+    sys::wire::{ENDED, NOBODY_LEFT, Reply, Request, SIGNAL},
     tree::Leader,
 };
 use std::{
@@ -16,7 +16,10 @@ use std::{
     },
     path::PathBuf,
     process::ExitStatus,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -46,6 +49,8 @@ pub(crate) struct Origin {
     /// Its root as the host names it.
     pub(crate) root: PathBuf,
     pub(crate) hits: Arc<Hits>,
+    /// To be set when nobody is left in it.
+    pub(crate) emptied: Arc<AtomicBool>,
     /// Streams of the command whose bytes are counted.
     pub(crate) taps: Vec<Tap>,
 }
@@ -111,8 +116,9 @@ impl Child {
 
     fn take_status(&mut self, wait: bool) -> Result<Option<ExitStatus>> {
         match socket::receive(self.reply.as_fd(), wait)? {
-            Some((Reply { kind: ENDED, value, .. }, _)) => {
+            Some((Reply { kind: ENDED, value, stage }, _)) => {
                 self.status = Some(ExitStatus::from_raw(value));
+                self.origin.emptied.fetch_or(stage == NOBODY_LEFT, Ordering::Release);
                 for tap in &self.origin.taps {
                     tap.copy();
                 }

@@ -40,7 +40,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -76,6 +76,8 @@ pub(crate) struct Ground {
     pub(crate) plan: Plan,
     pub(crate) control: Arc<OwnedFd>,
     pub(crate) limits: Limiter,
+    /// Its last command has ended, and nothing else is inside.
+    pub(crate) emptied: Arc<AtomicBool>,
     next: AtomicU32,
 }
 
@@ -102,7 +104,7 @@ impl First<'_> {
 
 impl Ground {
     fn new(plan: Plan, control: OwnedFd, limits: Limiter) -> Self {
-        Self { plan, control: Arc::new(control), limits, next: AtomicU32::new(1) }
+        Self { plan, control: Arc::new(control), limits, emptied: Arc::default(), next: AtomicU32::new(1) }
     }
 
     pub(crate) fn next_id(&self) -> u32 {
@@ -371,10 +373,14 @@ impl Drop for Sandbox {
         // Pid 1 ends when its socket does; the kernel then ends the rest and reports pid 1 last (pid_namespaces(7)).
         socket::hang_up(&self.ground.control);
         self.ground.limits.stop();
+        // Removing a reservation also lifts the mount on it, so nobody may be inside then. What takes pid 1 longest is to
+        // take its mounts down, and nothing has to wait for that.
+        if !self.ground.emptied.load(Ordering::Acquire) {
+            reap(&self.first);
+        }
+        reserve::release(&self.reserved);
         reap(&self.first);
         drop(self.supervisor.take());
-        // Nobody is left inside: removing a reservation also lifts the mount on it.
-        reserve::release(&self.reserved);
         drop(self.restricted.take());
     }
 }

@@ -64,13 +64,16 @@ pub(crate) struct Request {
 pub(crate) const STARTED: u32 = 1;
 /// The command did not start; `value` is the errno, `stage` where.
 pub(crate) const FAILED: u32 = 2;
-/// The command ended; `value` is the wait status.
+/// The command ended; `value` is the wait status, `stage` [`NOBODY_LEFT`] when nothing else is inside.
 pub(crate) const ENDED: u32 = 3;
 /// The warden did as asked (`value` 0) or failed (`value` errno).
 pub(crate) const DONE: u32 = 4;
 
 /// The program is installed; descriptor: its listener.
 pub(crate) const LISTENING: u32 = 5;
+
+/// A stage of [`ENDED`]: pid 1 ends with this command, and has no other child left.
+pub(crate) const NOBODY_LEFT: u32 = 1;
 
 /// Stages of [`FAILED`].
 #[allow(dead_code, reason = "the host has one text for every stage it does not know")]

@@ -7,7 +7,7 @@ use crate::{
     restricted,
     syscall::{self, Result},
     wire::{
-        CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
+        CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, NOBODY_LEFT, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
         STAGE_EXECUTE, STAGE_RIGHTS, STAGE_ROOM, STAGE_TERMINAL, STARTED, TERMINAL, TRAP, UNCHANGED,
     },
 };
@@ -50,7 +50,9 @@ pub(crate) fn serve() -> ! {
 
 fn report_end(running: &mut [Running; ROOM], pid: i32, status: i32) {
     if let Some(entry) = running.iter_mut().find(|entry| entry.pid == pid) {
-        syscall::send(entry.reply, &Reply { kind: ENDED, value: status, stage: 0 }, &[]);
+        // Who has no child is alone: every orphan would be its child.
+        let stage = if entry.last && syscall::reap_all() { NOBODY_LEFT } else { 0 };
+        syscall::send(entry.reply, &Reply { kind: ENDED, value: status, stage }, &[]);
         if entry.last {
             restricted::end(0);
         }

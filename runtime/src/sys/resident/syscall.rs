@@ -178,10 +178,25 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<usize> {
 /// The next child that ended, if any: its pid and wait status.
 pub(crate) fn reap() -> Option<(i32, i32)> {
     let mut status = 0i32;
-    match call(number::WAIT4, [usize::MAX, &raw mut status as usize, 1 /* WNOHANG */, 0, 0, 0]) {
-        Ok(pid) if pid > 0 => Some((pid as i32, status)),
+    match wait_now(&mut status) {
+        Ok(pid) if pid > 0 => Some((pid, status)),
         _ => None,
     }
+}
+
+/// Reaps every child that ended. True when none is left.
+pub(crate) fn reap_all() -> bool {
+    loop {
+        match wait_now(&mut 0) {
+            Ok(pid) if pid > 0 => {}
+            other => return other == Err(10 /* ECHILD */),
+        }
+    }
+}
+
+/// 0 when no child has ended.
+fn wait_now(status: &mut i32) -> Result<i32> {
+    call(number::WAIT4, [usize::MAX, core::ptr::from_mut(status) as usize, 1 /* WNOHANG */, 0, 0, 0]).map(|pid| pid as i32)
 }
 
 pub(crate) fn open_pidfd(pid: i32) -> Result<i32> {
