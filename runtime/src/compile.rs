@@ -121,6 +121,7 @@ pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>, laid: Laid)
     for mount in &plan.view {
         compiler.mount(plan, mount, ends)?;
     }
+    compiler.step(Step::Hear { socket: ends.control });
     compiler.workspace(plan)?;
     compiler.seal();
     if let Some(ruleset) = ends.ruleset {
@@ -413,6 +414,7 @@ impl Compiler {
     /// Leaves the host's view and becomes pid 1.
     fn enter(&mut self, plan: &Plan, ends: &Ends) {
         self.step(Step::Pivot(ROOT));
+        self.step(Step::Hear { socket: ends.control });
         self.confine(plan, ends);
     }
 

@@ -5,7 +5,7 @@ use crate::{
     enforced::{Enforced, Protection},
     error::{Error, Result},
     opening::Worker,
-    plan::Plan,
+    plan::{Kept, Plan},
     socket,
     survey::Inode,
     sweep::Sweeper,
@@ -122,17 +122,21 @@ struct Lists {
     roots: Vec<PathBuf>,
     masked: Vec<PathBuf>,
     kept: Vec<PathBuf>,
+    absent: Vec<PathBuf>,
 }
 
 fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> {
     lists.roots = plan.workspace.iter().chain(&plan.roots).cloned().collect();
     lists.masked = plan.masks.iter().map(|mask| mask.path.clone()).collect();
-    lists.kept = plan.kept.iter().map(|kept| kept.path().clone()).collect();
+    let (absent, kept): (Vec<_>, Vec<_>) = plan.kept.iter().partition(|kept| matches!(kept, Kept::Absent { .. }));
+    lists.kept = kept.into_iter().map(Kept::path).cloned().collect();
+    lists.absent = absent.into_iter().map(Kept::path).cloned().collect();
     Scope {
         roots: &lists.roots,
         deny: &plan.deny_read,
         masked: &lists.masked,
         kept: &lists.kept,
+        absent: &lists.absent,
         links: &plan.links,
         denied: &plan.denied,
         since: Some(plan.surveyed),

@@ -20,7 +20,7 @@ use nix::{
     unistd::geteuid,
 };
 use std::{
-    io,
+    io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::Arc,
     sync::mpsc::{self, Receiver, Sender},
@@ -39,7 +39,7 @@ pub struct Opening(Option<Running>);
 #[derive(Debug)]
 pub(crate) struct Descriptors {
     pub(crate) resident: OwnedFd,
-    pub(crate) control: OwnedFd,
+    pub(crate) control: Arc<OwnedFd>,
     pub(crate) ruleset: Option<RulesetCreated>,
     pub(crate) theirs: Theirs,
     /// For root only.
@@ -119,23 +119,40 @@ fn begin(gate: &Arc<Gate>, show: impl FnOnce(Result<Descriptors>)) -> Outcome {
     gate.launch(program, NAMESPACES as u64)
 }
 
-/// A child that goes on with the steps of its plan, until [`stands`](Self::stands) says what came of it.
-pub(crate) enum Going {
-    /// The gate is open.
-    Begun(Running),
-    /// The whole program, which nothing has begun.
-    Whole(Box<Program>),
+/// A child that goes on with the steps of its plan, until [`stands`](Self::stands) says what came of it. Dropped, it ends.
+pub(crate) struct Going {
+    begun: Opening,
+    /// The whole program, where nothing was begun.
+    whole: Option<Program>,
+    control: Arc<OwnedFd>,
 }
 
 impl Going {
+    /// Tells it that all is done that its steps need up to the next at which it wants to hear something.
+    pub(crate) fn tell(&self) -> Result<()> {
+        // Whether it is still there to hear it, [`stands`](Self::stands) says better.
+        socket::send_packet(self.control.as_fd(), &[IoSlice::new(&[1])], &[])
+            .map(drop)
+            .map_err(Error::errno("talk to the sandbox"))
+    }
+
     /// Waits until the child has become pid 1. The worker is free from here on.
-    pub(crate) fn stands(self) -> std::result::Result<(Started, Option<Worker>), Failed> {
-        let Running { outcome, worker, .. } = match self {
-            Self::Begun(running) => running,
-            Self::Whole(mut program) => return Ok((sandbox::run(&mut program, NAMESPACES)?, None)),
-        };
+    pub(crate) fn stands(mut self) -> std::result::Result<(Started, Option<Worker>), Failed> {
+        if let Some(mut program) = self.whole.take() {
+            return Ok((sandbox::run(&mut program, NAMESPACES)?, None));
+        }
+        let Running { outcome, worker, .. } = self.begun.0.take().ok_or_else(lost)?;
         let (started, fault) = outcome.recv().map_err(|_| lost())?;
         Ok((sandbox::stand(started, fault, NAMESPACES)?, Some(worker)))
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        // It may be waiting to be told something.
+        if self.begun.0.is_some() {
+            socket::hang_up(&self.control);
+        }
     }
 }
 
@@ -148,7 +165,7 @@ impl Descriptors {
         let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
         let theirs = Theirs { control: lift(inside)?, ruleset: copy.map(lift).transpose()? };
         let strangers = geteuid().is_root().then(Strangers::new).and_then(io::Result::ok);
-        Ok(Self { resident, control, ruleset, theirs, strangers, laid })
+        Ok(Self { resident, control: Arc::new(control), ruleset, theirs, strangers, laid })
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -181,22 +198,25 @@ impl Opening {
         }
     }
 
-    /// Lets it go on with the rest: the steps of a plan. `group` is the control group to begin in, which only what has not begun can.
-    /// `edit` has a last word about the whole program, where there is one.
+    /// Lets it go on with the rest: the steps of a plan, in which it hears from `control`. `group` is the control group to begin
+    /// in, which only what has not begun can. `edit` has a last word about the whole program, where there is one.
     pub(crate) fn go_on(
-        &mut self,
+        mut self,
         steps: Vec<Step>,
+        control: Arc<OwnedFd>,
         group: Option<RawFd>,
         edit: impl FnOnce(&mut Program),
     ) -> Result<Going> {
-        let Some(running) = self.0.take_if(|_| group.is_none()) else {
-            let mut program = Program::new(compile::opening()?.0.into_iter().chain(steps).collect(), Vec::new());
-            program.group = group;
-            edit(&mut program);
-            return Ok(Going::Whole(Box::new(program)));
-        };
-        running.gate.open(Program::new(steps, Vec::new())).map_err(Error::io("hand the plan to the sandbox"))?;
-        Ok(Going::Begun(running))
+        if group.is_none()
+            && let Some(running) = &mut self.0
+        {
+            running.gate.open(Program::new(steps, Vec::new())).map_err(Error::io("hand the plan to the sandbox"))?;
+            return Ok(Going { begun: self, whole: None, control });
+        }
+        let mut program = Program::new(compile::opening()?.0.into_iter().chain(steps).collect(), Vec::new());
+        program.group = group;
+        edit(&mut program);
+        Ok(Going { begun: Self::none(), whole: Some(program), control })
     }
 }
 

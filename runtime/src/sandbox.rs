@@ -103,8 +103,8 @@ impl First<'_> {
 }
 
 impl Ground {
-    fn new(plan: Plan, control: OwnedFd, limits: Limiter) -> Self {
-        Self { plan, control: Arc::new(control), limits, emptied: Arc::default(), next: AtomicU32::new(1) }
+    fn new(plan: Plan, control: Arc<OwnedFd>, limits: Limiter) -> Self {
+        Self { plan, control, limits, emptied: Arc::default(), next: AtomicU32::new(1) }
     }
 
     pub(crate) fn next_id(&self) -> u32 {
@@ -176,21 +176,24 @@ impl Sandbox {
         let settings = strangers.and_then(|strangers| strangers.view(Path::new(view::SETTINGS)).ok());
         let plan = if settings.is_some() { plan } else { plan.with_settings_masked() };
         mounts::fit(&plan)?;
-        let mut watch = guard::watch(&plan, &mut enforced)?;
-        landlocked::allow(descriptors.ruleset.take(), &plan, &mut enforced)?;
         if let Some(settings) = settings {
             socket::send(descriptors.control.as_fd(), &Request::default(), &[], &[settings.as_raw_fd()])?;
         }
+        let going = begin(&plan, opening, &mut descriptors, opener.as_ref(), entrance, edit)?;
+        let Descriptors { resident, control, ruleset, theirs, .. } = descriptors;
+        let mut watch = guard::watch(&plan, &mut enforced)?;
         let reserved: Arc<[Reservation]> =
             reserve::lock(absent(&plan)).map_err(|error| unreserved(&plan, &error))?.into();
         // Before there is anything to sweep: from here on nothing is left of us, however we end.
-        let mut sweeper = sweeper(&descriptors.resident, watch.as_ref(), &reserved, &limits)?;
+        let mut sweeper = sweeper(&resident, watch.as_ref(), &reserved, &limits)?;
         reserve::create(&reserved).map_err(|error| unreserved(&plan, &error))?;
+        // It can cover them now, and with the rest be confined.
+        going.tell()?;
+        landlocked::allow(ruleset, &plan, &mut enforced)?;
+        going.tell()?;
         if let Some(watch) = &mut watch {
             watch.created(absent(&plan).map(|(path, _)| path));
         }
-        let going = begin(&plan, opening, &mut descriptors, opener.as_ref(), entrance, edit)?;
-        let Descriptors { resident, control, theirs, .. } = descriptors;
         let ground = Ground::new(plan, control, limits);
         let (watch, asked, stands) = meanwhile(&ground, watch, first.filter(|_| exec.is_none()), going);
         let (started, worker) = match stands {
@@ -255,7 +258,7 @@ impl Sandbox {
             restricted::start(&plan, refusal, &mut enforced, entrance(&limits))?;
         limits.also_writable(restricted.place().path())?;
         let (guard, reserved, restricted, supervisor) = (None, Arc::default(), Some(restricted), None);
-        let ground = Ground::new(plan, control, limits);
+        let ground = Ground::new(plan, Arc::new(control), limits);
         let mut sandbox = Self { ground, enforced, first, guard, reserved, restricted, supervisor };
         sandbox.watch_limits()?;
         sandbox.supervise(exec, Some(modes), None)?;
@@ -422,10 +425,10 @@ fn opener(plan: &Plan) -> Result<Option<strict::Ends>> {
     plan.deny_read_strict.then(|| strict::Ends::new(landlocked::suffices_here())).transpose()
 }
 
-/// Lets the opening go on as the plan wants it.
+/// Lets the opening go on as the plan wants it, as far as nothing has to be reserved for that.
 fn begin(
     plan: &Plan,
-    mut opening: Opening,
+    opening: Opening,
     descriptors: &mut Descriptors,
     opener: Option<&strict::Ends>,
     entrance: Entrance,
@@ -433,7 +436,7 @@ fn begin(
 ) -> Result<Going> {
     let ends = Ends { opener: opener.map(strict::Ends::passed), ..descriptors.ends() };
     let steps = compile::compile(plan, &ends, entrance.doors, std::mem::take(&mut descriptors.laid))?;
-    opening.go_on(steps, entrance.group, edit)
+    opening.go_on(steps, Arc::clone(&descriptors.control), entrance.group, edit)
 }
 
 /// What is done beside a child that becomes pid 1: the watch is completed, and the first command asked for, if it can be.

@@ -40,8 +40,10 @@ pub(crate) struct Scope<'a> {
     pub(crate) deny: &'a [Denied],
     /// What is masked already.
     pub(crate) masked: &'a [PathBuf],
-    /// What is protected already, existing or reserved.
+    /// What exists and is protected already.
     pub(crate) kept: &'a [PathBuf],
+    /// What is going to be [created](Beginning::created) to be protected.
+    pub(crate) absent: &'a [PathBuf],
     /// Symlinks by which patterns reach what they lead to.
     pub(crate) links: &'a [PathBuf],
     /// The denied files.

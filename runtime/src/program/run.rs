@@ -66,6 +66,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             slots[*to] = call::receive_descriptor(*socket)?;
             Ok(())
         }
+        Step::Hear { socket } => call::read_byte(*socket).then_some(()).ok_or(libc::ECANCELED),
         Step::Attributes { mount, set, recursive } => call::set_attributes(slots[*mount], *set, 0, 0, *recursive),
         Step::Attach { mount, at, target } => {
             let attached = call::attach(slots[*mount], slots[*at], entry(target));

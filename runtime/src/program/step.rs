@@ -64,6 +64,10 @@ pub(crate) enum Step {
         path: CString,
         to: Slot,
     },
+    /// Waits until the caller says that it has done what the next steps need.
+    Hear {
+        socket: RawFd,
+    },
     Attributes {
         mount: Slot,
         set: u64,
@@ -210,6 +214,7 @@ impl fmt::Display for Step {
             Self::Receive { path: source, .. } | Self::CloneMount { source, .. } => {
                 write!(f, "take {} into the mount view", show(source))
             }
+            Self::Hear { .. } => f.write_str("wait for what the caller has to do"),
             Self::Attributes { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
             Self::Open { path, .. } => write!(f, "open /{}", show(path)),

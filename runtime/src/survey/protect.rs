@@ -2,14 +2,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 
-use super::walk::{Kind, kind_at};
+use super::walk::{Kind, entry_at, kind_at};
 use super::{Protected, StandIn, SurveyError};
 
 /// Protected at the root of the workspace whether or not they exist. `.git` is there too, with rules of its own.
@@ -57,6 +57,8 @@ pub(crate) struct Guarded {
     pub(crate) warnings: Vec<String>,
     /// Git directories and configuration files that were read already.
     pub(super) seen: HashSet<PathBuf>,
+    /// The directory of the name before, and whether something can be created there.
+    looked: Option<(PathBuf, bool)>,
 }
 
 impl Guarded {
@@ -67,6 +69,7 @@ impl Guarded {
             git_dirs: Vec::new(),
             warnings: Vec::new(),
             seen: HashSet::new(),
+            looked: None,
         }
     }
 
@@ -176,7 +179,8 @@ impl Guarded {
             }
             let next = at.join(&name);
             let inside = self.areas().any(|area| next.starts_with(area) && next != *area);
-            match kind_at(&next) {
+            let entry = entry_at(&next);
+            match entry.and_then(|entry| entry.map_err(|_| Errno::ENOENT)) {
                 Ok(Kind::Symlink) => {
                     symlinks += 1;
                     let Ok(target) = std::fs::read_link(&next) else { return };
@@ -202,9 +206,10 @@ impl Guarded {
                 Ok(Kind::Directory) => at = next,
                 Ok(_) => return,
                 Err(Errno::ENOENT) => {
-                    if inside && !todo.iter().any(|part| part == "..") && creatable(&at) {
+                    if inside && !todo.iter().any(|part| part == "..") && self.creatable(&at) {
                         let wanted = if todo.is_empty() { stand_in } else { StandIn::Socket };
-                        let stand_in = as_reserved(&next, wanted);
+                        let stand_in =
+                            entry.ok().and_then(Result::err).map_or(wanted, |held| as_reserved(held, wanted));
                         self.protected.push(Protected::Absent { path: next, stand_in });
                     }
                     return;
@@ -214,6 +219,14 @@ impl Guarded {
                     return;
                 }
             }
+        }
+    }
+
+    /// As [`creatable`]; most names lie in one directory.
+    fn creatable(&mut self, directory: &Path) -> bool {
+        match &self.looked {
+            Some((before, creatable)) if before == directory => *creatable,
+            _ => self.looked.insert((directory.to_owned(), creatable(directory))).1,
         }
     }
 
@@ -236,12 +249,12 @@ impl Guarded {
     }
 }
 
-/// The kind of stand-in that holds the name already, when one does; else the one that is wanted.
-fn as_reserved(path: &Path, wanted: StandIn) -> StandIn {
-    match (path.symlink_metadata(), wanted) {
-        (Ok(status), _) if status.file_type().is_socket() => StandIn::Socket,
-        (Ok(_), StandIn::Socket) => StandIn::File(""),
-        _ => wanted,
+/// The kind of stand-in that holds the name already.
+fn as_reserved(held: Kind, wanted: StandIn) -> StandIn {
+    match (held, wanted) {
+        (Kind::File, StandIn::Socket) => StandIn::File(""),
+        (Kind::File, wanted) => wanted,
+        _ => StandIn::Socket,
     }
 }
 

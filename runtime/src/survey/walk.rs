@@ -354,11 +354,14 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// What is at `path`, without following it when it is a symlink. What only a reservation put there is not there.
 pub(crate) fn kind_at(path: &Path) -> Result<Kind, Errno> {
-    match fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(status) if is_marked(&status) => Err(Errno::ENOENT),
-        Ok(status) => Ok(Kind::of(&status)),
-        Err(errno) => Err(errno),
-    }
+    entry_at(path)?.map_err(|_| Errno::ENOENT)
+}
+
+/// As [`kind_at`], and the kind of what a reservation put there.
+pub(crate) fn entry_at(path: &Path) -> Result<Result<Kind, Kind>, Errno> {
+    let status = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let kind = Kind::of(&status);
+    Ok(if is_marked(&status) { Err(kind) } else { Ok(kind) })
 }
 
 impl Kind {

@@ -5,6 +5,7 @@ use super::clone::clone_with_entry;
 use crate::program::{Program, interpret};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use std::{
+    cell::Cell,
     io, mem,
     os::fd::{FromRawFd, OwnedFd, RawFd},
     ptr,
@@ -27,7 +28,7 @@ pub(crate) struct Started {
 /// ended with a failure, which then stands in the program. The cost does not depend on the caller's size, and other
 /// threads go on meanwhile (clone(2), `CLONE_VM | CLONE_VFORK`).
 pub(crate) fn launch(program: &mut Program, namespaces: u64) -> io::Result<Started> {
-    let mut stack = Stack::new()?;
+    let mut stack = STACK_BEFORE.take().map_or_else(Stack::new, Ok)?;
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain numbers.
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
@@ -56,6 +57,7 @@ pub(crate) fn launch(program: &mut Program, namespaces: u64) -> io::Result<Start
         pid = start(libc::SYS_clone, [flags, top, arguments.pidfd as usize, 0, 0]);
     }
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    STACK_BEFORE.set(Some(stack));
     if pid < 0 {
         return Err(io::Error::from_raw_os_error(-pid as i32));
     }
@@ -83,6 +85,11 @@ pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
 unsafe extern "C" fn run(data: *mut u8) -> ! {
     // SAFETY: `launch` passes a live program that nobody else touches meanwhile.
     interpret(unsafe { &mut *data.cast::<Program>() })
+}
+
+thread_local! {
+    /// That of the launch before, which its child has left: to unmap one interrupts every processor that runs a thread of ours.
+    static STACK_BEFORE: Cell<Option<Stack>> = const { Cell::new(None) };
 }
 
 /// Memory for the child's stack with a guard page below.

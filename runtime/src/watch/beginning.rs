@@ -34,6 +34,7 @@ impl Beginning {
             Errno::EMFILE => WatchError::Instances,
             errno => WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() },
         })?;
+        let absent = scope.absent.iter().map(|path| (path.clone(), None));
         let watch = Watch {
             inotify,
             places: Places::new(globs, scope.roots),
@@ -41,7 +42,7 @@ impl Beginning {
             stale: Vec::new(),
             unhurried: Vec::new(),
             masked: known(scope.masked),
-            kept: known(scope.kept),
+            kept: known(scope.kept).into_iter().chain(absent).collect(),
             own: HashSet::new(),
             inodes: Inodes::new(scope.denied, scope.since.unwrap_or_else(SystemTime::now)),
             links: scope.links.iter().cloned().collect(),
@@ -49,7 +50,7 @@ impl Beginning {
             dangling: false,
             renames: VecDeque::new(),
         };
-        let first: HashSet<&Path> = scope.kept.iter().filter_map(|path| path.parent()).collect();
+        let first: HashSet<&Path> = scope.kept.iter().chain(scope.absent).filter_map(|path| path.parent()).collect();
         let first: Vec<PathBuf> = first.into_iter().map(Path::to_owned).collect();
         let mut beginning = Beginning { watch, first: HashSet::new(), since: scope.since };
         beginning.add(&first)?;

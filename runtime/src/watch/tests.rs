@@ -29,6 +29,7 @@ fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage
         deny: &deny,
         masked: &paths(masked),
         kept: &paths(kept),
+        absent: &[],
         links: &[],
         denied: &inodes_below(paths(masked)),
         since: Some(SystemTime::now() + Duration::from_secs(60)),
@@ -154,8 +155,16 @@ fn what_changed_between_the_survey_and_the_watch_is_found() {
     fs::write(root.join(".env"), "x").unwrap();
     let deny = denied(&[".env"]);
     let roots = [root.clone()];
-    let scope =
-        Scope { roots: &roots, deny: &deny, masked: &[], kept: &[], links: &[], denied: &[], since: Some(since) };
+    let scope = Scope {
+        roots: &roots,
+        deny: &deny,
+        masked: &[],
+        kept: &[],
+        absent: &[],
+        links: &[],
+        denied: &[],
+        since: Some(since),
+    };
     let mut seen = Vec::new();
     let mut watch = Beginning::new(scope).unwrap().complete(&roots, &[]).unwrap();
     let mut on = |late, path: &Path| {
