@@ -226,7 +226,7 @@ impl Process {
     /// Kill everything that is the command's own and wait until it is gone.
     pub(crate) fn end(self) {
         match self {
-            Self::Inside { sandbox, .. } => sandbox.shut_down(),
+            Self::Inside { sandbox, .. } => sandbox.leave(),
             Self::InSession(running) => running.end(),
             Self::Bare { mut child, group } => {
                 send(&child, group, Signal::SIGKILL).ok();

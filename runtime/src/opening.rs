@@ -10,15 +10,11 @@ use crate::{
     program::{self, Fault, LIFTED, Program, Step},
     sandbox::{self, NAMESPACES},
     socket,
-    strangers::Strangers,
-    sys::{gate::Gate, launch::Started},
+    sys::{gate::Gate, launch::Started, processors::Processors},
     threads::processors,
 };
 use landlock::RulesetCreated;
-use nix::{
-    sys::wait::{Id, WaitPidFlag, waitid},
-    unistd::geteuid,
-};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
@@ -42,8 +38,6 @@ pub(crate) struct Descriptors {
     pub(crate) control: Arc<OwnedFd>,
     pub(crate) ruleset: Option<RulesetCreated>,
     pub(crate) theirs: Theirs,
-    /// For root only.
-    pub(crate) strangers: Option<Strangers>,
     /// What the child lays out before it waits.
     pub(crate) laid: Laid,
 }
@@ -62,6 +56,8 @@ pub(crate) struct Running {
     descriptors: Receiver<Result<Descriptors>>,
     outcome: Receiver<Outcome>,
     worker: Worker,
+    /// Where what is inside may run, and its beginning only off our processor.
+    all: Processors,
 }
 
 /// What came of starting the child, and where its opening failed if it did.
@@ -86,18 +82,19 @@ impl Running {
         let (own, (show, descriptors)) = (Arc::clone(&gate), mpsc::channel());
         let (tell, outcome) = mpsc::channel();
         let (give, work) = mpsc::channel::<Work>();
-        let (start, started) = mpsc::channel();
+        let (keep, kept) = mpsc::channel::<()>();
+        let all = Processors::allowed()?;
         let thread = move || {
             // Nobody listens any more when the caller has given up; then there is no work either.
-            start.send(()).ok();
             drop(tell.send(begin(&own, |descriptors| drop(show.send(descriptors)))));
+            // Its end says that nobody will keep us apart any more.
+            kept.into_iter().for_each(drop);
+            all.restore();
             work.into_iter().for_each(|work| work());
         };
-        thread::Builder::new().name("opening".into()).spawn(thread)?;
-        // A thread is often made where its maker runs, and would wait there although another processor idles; who is woken
-        // is moved to that one.
-        started.recv().map_err(io::Error::other)?;
-        Ok(Self { gate, descriptors, outcome, worker: Worker(give) })
+        all.keep_apart(&thread::Builder::new().name("opening".into()).spawn(thread)?);
+        drop(keep);
+        Ok(Self { gate, descriptors, outcome, worker: Worker(give), all })
     }
 }
 
@@ -164,8 +161,7 @@ impl Descriptors {
         let ruleset = landlocked::ruleset()?;
         let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
         let theirs = Theirs { control: lift(inside)?, ruleset: copy.map(lift).transpose()? };
-        let strangers = geteuid().is_root().then(Strangers::new).and_then(io::Result::ok);
-        Ok(Self { resident, control: Arc::new(control), ruleset, theirs, strangers, laid })
+        Ok(Self { resident, control: Arc::new(control), ruleset, theirs, laid })
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -202,7 +198,7 @@ impl Opening {
     /// in, which only what has not begun can. `edit` has a last word about the whole program, where there is one.
     pub(crate) fn go_on(
         mut self,
-        steps: Vec<Step>,
+        mut steps: Vec<Step>,
         control: Arc<OwnedFd>,
         group: Option<RawFd>,
         edit: impl FnOnce(&mut Program),
@@ -210,6 +206,8 @@ impl Opening {
         if group.is_none()
             && let Some(running) = &mut self.0
         {
+            // The last one executes pid 1.
+            steps.insert(steps.len().saturating_sub(1), Step::Processors(running.all));
             running.gate.open(Program::new(steps, Vec::new())).map_err(Error::io("hand the plan to the sandbox"))?;
             return Ok(Going { begun: self, whole: None, control });
         }
@@ -317,6 +315,54 @@ mod tests {
         assert!(matches!(error, Error::Setup { .. }), "{error:?}");
         fs::remove_file(shown.path()).unwrap();
         fs::create_dir(shown.path()).unwrap();
+    }
+
+    #[test]
+    fn a_failure_while_it_waits_to_hear_something_is_told_and_leaves_nothing() {
+        alone("a_failure_while_it_waits_to_hear_something_is_told_and_leaves_nothing", || {
+            let workspace = tempfile::tempdir().unwrap();
+            let mut builder = Sandbox::builder();
+            builder.system().workspace(workspace.path(), Access::ReadWrite);
+            let plan = builder.plan().unwrap();
+            // Wanted for a reservation, and somebody's by now.
+            let taken = workspace.path().join(".claude");
+            fs::create_dir(&taken).unwrap();
+            let error = Sandbox::start_in(plan, Opening::begin(), None).unwrap_err();
+            assert!(matches!(error, Error::Plan { what: "protected names of workspace", .. }), "{error:?}");
+            let left: Vec<_> = fs::read_dir(workspace.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(left, [taken]);
+        });
+    }
+
+    #[test]
+    fn everything_may_run_on_every_processor_again() {
+        alone("everything_may_run_on_every_processor_again", || {
+            let allowed = |status: &str| {
+                status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:").map(str::to_owned)).unwrap()
+            };
+            let own = allowed(&fs::read_to_string("/proc/thread-self/status").unwrap());
+            let workspace = tempfile::tempdir().unwrap();
+            let mut builder = Sandbox::builder();
+            builder.system().workspace(workspace.path(), Access::ReadWrite);
+            let sandbox = builder.start_in(Opening::begin()).unwrap();
+            let inside = sandbox.command("cat").arg("/proc/self/status").output().unwrap();
+            assert_eq!(allowed(&String::from_utf8(inside.stdout).unwrap()), own);
+            let limit = Instant::now() + Duration::from_secs(20);
+            let everywhere = || {
+                let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+                let read = |task: fs::DirEntry| fs::read_to_string(task.path().join("status")).ok();
+                tasks.filter_map(read).all(|status| allowed(&status) == own)
+            };
+            while !everywhere() {
+                assert!(Instant::now() < limit, "a thread is kept from a processor");
+                thread::yield_now();
+            }
+            drop(sandbox);
+            while !children(std::process::id()).is_empty() {
+                assert!(Instant::now() < limit, "the sweeper does not end");
+                thread::yield_now();
+            }
+        });
     }
 
     /// Not a test by itself: what `a_killed_caller_leaves_nothing` kills.

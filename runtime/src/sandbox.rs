@@ -20,7 +20,7 @@ use crate::{
     program::{Fault, Program},
     reserve::{self, Reservation, ReserveError},
     restricted::{self, Modes, Place, Restricted},
-    socket,
+    socket, strangers,
     strict::{self, Strict},
     supervise,
     sweep::Sweeper,
@@ -68,6 +68,8 @@ pub struct Sandbox {
     /// What stands in where there are no namespaces.
     restricted: Option<Restricted>,
     supervisor: Option<Supervisor>,
+    /// Nobody waits for the end of an emptied sandbox.
+    leaving: bool,
 }
 
 /// What there is before pid 1 is, and all that a command needs to be asked for.
@@ -172,8 +174,7 @@ impl Sandbox {
         // Their descriptors are not among those of a child that was begun before they were made.
         let opening = if opener.is_some() || entrance.group.is_some() { Opening::none() } else { opening };
         let mut descriptors = opening.descriptors()?;
-        let strangers = descriptors.strangers.take().filter(|_| plan.strangers);
-        let settings = strangers.and_then(|strangers| strangers.view(Path::new(view::SETTINGS)).ok());
+        let settings = plan.strangers.then(|| strangers::view(Path::new(view::SETTINGS))).and_then(io::Result::ok);
         let plan = if settings.is_some() { plan } else { plan.with_settings_masked() };
         mounts::fit(&plan)?;
         if let Some(settings) = settings {
@@ -206,7 +207,8 @@ impl Sandbox {
         drop(theirs);
         report(&ground.plan, &mut enforced);
         let (guard, restricted, supervisor) = (None, None, None);
-        let mut sandbox = Self { ground, enforced, first: started, guard, reserved, restricted, supervisor };
+        let mut sandbox =
+            Self { ground, enforced, first: started, guard, reserved, restricted, supervisor, leaving: false };
         // From here on a failure drops the sandbox, which ends what was started.
         if let Some(sweeper) = &mut sweeper {
             sweeper.follow(sandbox.pidfd(), sandbox.control())?;
@@ -259,7 +261,7 @@ impl Sandbox {
         limits.also_writable(restricted.place().path())?;
         let (guard, reserved, restricted, supervisor) = (None, Arc::default(), Some(restricted), None);
         let ground = Ground::new(plan, Arc::new(control), limits);
-        let mut sandbox = Self { ground, enforced, first, guard, reserved, restricted, supervisor };
+        let mut sandbox = Self { ground, enforced, first, guard, reserved, restricted, supervisor, leaving: false };
         sandbox.watch_limits()?;
         sandbox.supervise(exec, Some(modes), None)?;
         Ok(sandbox)
@@ -330,6 +332,13 @@ impl Sandbox {
         drop(self);
     }
 
+    /// As [`shut_down`](Self::shut_down), for a process that is about to end itself: when its one command has left nothing
+    /// behind, the kernel takes the mounts down without anybody who waits for it. Pid 1 may end a few tenths of a millisecond
+    /// later then, as a child of whoever collects orphans.
+    pub fn leave(mut self) {
+        self.leaving = true;
+    }
+
     /// The number of pid 1 on the host.
     #[cfg(test)]
     pub(crate) fn first(&self) -> i32 {
@@ -376,13 +385,15 @@ impl Drop for Sandbox {
         // Pid 1 ends when its socket does; the kernel then ends the rest and reports pid 1 last (pid_namespaces(7)).
         socket::hang_up(&self.ground.control);
         self.ground.limits.stop();
-        // Removing a reservation also lifts the mount on it, so nobody may be inside then. What takes pid 1 longest is to
-        // take its mounts down, and nothing has to wait for that.
-        if !self.ground.emptied.load(Ordering::Acquire) {
+        // Removing a reservation also lifts the mount on it, so nobody may be inside then.
+        let emptied = self.ground.emptied.load(Ordering::Acquire);
+        if !emptied {
             reap(&self.first);
         }
         reserve::release(&self.reserved);
-        reap(&self.first);
+        if emptied && !self.leaving {
+            reap(&self.first);
+        }
         drop(self.supervisor.take());
         drop(self.restricted.take());
     }

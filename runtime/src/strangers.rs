@@ -26,35 +26,27 @@ use std::{
 /// Root is nobody, and everybody else himself.
 const OWNERS: &str = "0 65534 1\n1 1 65533\n65535 65535 4294901760\n";
 
-/// A user namespace in which root is nobody.
-#[derive(Debug)]
-pub(crate) struct Strangers(File);
+/// A detached, read-only mount of `path` in which nothing belongs to root.
+///
+/// # Errors
+/// On file systems without such mounts (overlayfs, network file systems), and for whoever is not root of the whole machine.
+pub(crate) fn view(path: &Path) -> io::Result<OwnedFd> {
+    let owners = owners()?;
+    let source = CString::new(path.as_os_str().as_bytes())?;
+    let errno = io::Error::from_raw_os_error;
+    let mount = adopt(call::clone_mount(libc::AT_FDCWD, &source, true).map_err(errno)?);
+    call::map_owners(mount.as_raw_fd(), owners.as_raw_fd()).map_err(errno)?;
+    Ok(mount)
+}
 
-impl Strangers {
-    /// Takes two tenths of a millisecond.
-    ///
-    /// # Errors
-    /// Without the right to say who is who: for whoever is not root of the whole machine.
-    pub(crate) fn new() -> io::Result<Self> {
-        // Without a step it ends at once; its namespace outlives it.
-        let started = launch::launch(&mut Program::new(Vec::new(), Vec::new()), libc::CLONE_NEWUSER as u64)?;
-        let file = |name: &str| format!("/proc/{}/{name}", started.pid);
-        let namespace = fs::write(file("uid_map"), OWNERS)
-            .and_then(|()| fs::write(file("gid_map"), OWNERS))
-            .and_then(|()| File::open(file("ns/user")));
-        while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
-        namespace.map(Self)
-    }
-
-    /// A detached, read-only mount of `path` in which nothing belongs to root.
-    ///
-    /// # Errors
-    /// On file systems without such mounts (overlayfs, network file systems).
-    pub(crate) fn view(&self, path: &Path) -> io::Result<OwnedFd> {
-        let source = CString::new(path.as_os_str().as_bytes())?;
-        let errno = io::Error::from_raw_os_error;
-        let mount = adopt(call::clone_mount(libc::AT_FDCWD, &source, true).map_err(errno)?);
-        call::map_owners(mount.as_raw_fd(), self.0.as_raw_fd()).map_err(errno)?;
-        Ok(mount)
-    }
+/// A user namespace in which root is nobody. It outlives the process that it was made for.
+fn owners() -> io::Result<File> {
+    // Without a step it ends at once.
+    let started = launch::launch(&mut Program::new(Vec::new(), Vec::new()), libc::CLONE_NEWUSER as u64)?;
+    let file = |name: &str| format!("/proc/{}/{name}", started.pid);
+    let namespace = fs::write(file("uid_map"), OWNERS)
+        .and_then(|()| fs::write(file("gid_map"), OWNERS))
+        .and_then(|()| File::open(file("ns/user")));
+    while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+    namespace
 }

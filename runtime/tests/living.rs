@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     env, fs,
     io::{Read, Write},
-    os::unix::process::ExitStatusExt,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     process, thread,
 };
 use tempfile::TempDir;
@@ -283,5 +283,31 @@ fn a_command_that_ends_before_its_guard_has_begun_holds_nobody_up() {
             assert!(child.wait().unwrap().success());
             sandbox.shut_down();
         });
+    }
+}
+
+#[test]
+fn what_a_command_leaves_running_never_gets_at_a_reserved_name() {
+    let workspace = tempfile::tempdir().unwrap();
+    let mut builder = Sandbox::builder();
+    builder.system().workspace(workspace.path(), Access::ReadWrite);
+    for round in 0..40 {
+        let left = "import os\n\
+                    for _ in range(4):\n\
+                    \tif os.fork() == 0:\n\
+                    \t\twhile True:\n\
+                    \t\t\ttry: os.mkdir('.zed')\n\
+                    \t\t\texcept OSError: pass\n";
+        let script = ["", left][round % 2];
+        let describe = |command: &mut holdpoint_runtime::Command<'_>| {
+            command.args(["-c", script]);
+        };
+        let (sandbox, mut child) = builder.run_in(Opening::begin(), "python3", describe).unwrap();
+        assert!(child.wait().unwrap().success());
+        let first = sandbox.pidfd().try_clone_to_owned().unwrap();
+        sandbox.leave();
+        assert_eq!(fs::read_dir(workspace.path()).unwrap().count(), 0, "round {round}");
+        let mut end = [PollFd::new(first.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut end, PollTimeout::from(10_000_u16)), Ok(1));
     }
 }

@@ -35,6 +35,10 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
     match step {
         Step::Write { root, path, text } => call::write_file(base(*root, slots), path, text.as_bytes()),
         Step::Await(_) => Ok(()),
+        Step::Processors(processors) => {
+            processors.restore();
+            Ok(())
+        }
         Step::Join { first, namespaces } => call::join_namespaces(*first, *namespaces),
         Step::OwnMounts(root) => {
             slots[*root] = call::own_mounts()?;

@@ -1,7 +1,7 @@
 //! The instructions of a prepared program.
 
 use super::Program;
-use crate::sys::{call::Identity, gate::Gate, seccomp::Calls};
+use crate::sys::{call::Identity, gate::Gate, processors::Processors, seccomp::Calls};
 use std::{
     ffi::{CStr, CString, c_char},
     fmt,
@@ -26,6 +26,8 @@ pub(crate) enum Root {
 pub(crate) enum Step {
     /// Goes on with another program once the gate is open; the last step of an opening.
     Await(Arc<Gate>),
+    /// May run on these.
+    Processors(Processors),
     /// Writes a file that exists.
     Write {
         root: Root,
@@ -202,6 +204,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Await(_) => f.write_str("wait for the plan"),
+            Self::Processors(_) => f.write_str("choose processors"),
             Self::Write { path, .. } => write!(f, "write {}", show(path)),
             Self::Join { .. } => f.write_str("join the sandbox's namespaces"),
             Self::OwnMounts(_) => f.write_str("copy the mount view"),

@@ -237,6 +237,11 @@ pub(crate) fn set_hostname(name: &CStr) -> Result<()> {
     syscall!(SYS_sethostname, name.as_ptr(), name.count_bytes()).map(drop)
 }
 
+/// Says where this thread may run (sched_setaffinity(2)).
+pub(crate) fn set_processors(set: &libc::cpu_set_t) -> Result<()> {
+    syscall!(SYS_sched_setaffinity, 0, size_of_val(set), ptr::from_ref(set)).map(drop)
+}
+
 /// Sets soft and hard limit of a resource (setrlimit(2)), lowering only: a hard limit below what is asked for stays.
 pub(crate) fn limit(resource: i64, soft: u64, hard: u64) -> Result<()> {
     let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };

@@ -12,6 +12,7 @@ pub(crate) mod launch;
 pub(crate) mod notify;
 pub(crate) mod opener_wire;
 pub(crate) mod opens;
+pub(crate) mod processors;
 pub(crate) mod seccomp;
 pub(crate) mod wire;
 
