@@ -44,6 +44,9 @@ pub(crate) fn find(home: &Path, variable: impl Fn(&str) -> Option<OsString>) -> 
         let moved =
             toolchain.variable.and_then(&variable).map(PathBuf::from).filter(|root| is_own_directory(root, home));
         let root = moved.unwrap_or_else(|| home.join(toolchain.home));
+        if !root.exists() {
+            continue;
+        }
         let shown = toolchain.shown.iter().map(|part| if *part == "." { root.clone() } else { root.join(part) });
         found.extend(shown.filter(|path| path.exists()));
     }
