@@ -90,7 +90,7 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -
     init.step(Step::NewSession);
     init.step(Step::Bounding { keep: 0 });
     init.confine(plan, ends);
-    compiler.step(given_away(Program::new(init.steps, Vec::new())));
+    compiler.step(given_away(Program::nested(init.steps)));
     let mut program = Program::new(compiler.steps, Vec::new());
     program.group = entrance.group;
     Ok(program)
@@ -429,7 +429,7 @@ impl Compiler {
         }
         if let Some(OpenerEnds { socket, apart }) = ends.opener {
             // Under the same walls as the commands, and its files do not count against their limits.
-            self.step(Step::Spawn(Box::new(opener(resident, socket))));
+            self.step(Step::Spawn(opener(resident, socket)));
             if let Some(ruleset) = apart {
                 self.step(Step::LandlockRestrict { ruleset });
             }
@@ -452,9 +452,8 @@ impl Compiler {
 /// Starts a program inside a pid namespace that was joined, as a child of its pid 1. Joining counts for children only (setns(2)),
 /// and a child that was started from outside becomes, when its parent has ended, a child of whoever collects orphans
 /// outside; the end of the sandbox would wait until that one looks. The child's child becomes pid 1's.
-fn given_away(program: Program) -> Step {
-    let inner = Step::Spawn(Box::new(program));
-    Step::Through(Box::new(Program::new(vec![inner], Vec::new())))
+fn given_away(program: Box<Program>) -> Step {
+    Step::Through(Program::nested(vec![Step::Spawn(program)]))
 }
 
 /// The program that puts a warden into the running sandbox whose pid 1 has the pidfd `first`.
@@ -497,7 +496,7 @@ pub(crate) fn enter_groups(doors: Vec<CString>) -> impl Iterator<Item = Step> {
 }
 
 /// The warden keeps the one capability that mounting needs, in the sandbox's own user namespace.
-fn covering(resident: Descriptor, socket: RawFd) -> Program {
+fn covering(resident: Descriptor, socket: RawFd) -> Box<Program> {
     let steps = vec![
         Step::NewSession,
         Step::NullStandard,
@@ -510,11 +509,11 @@ fn covering(resident: Descriptor, socket: RawFd) -> Program {
         Step::Capabilities(CAP_SYS_ADMIN),
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"warden".into()]) },
     ];
-    Program::new(steps, Vec::new())
+    Program::nested(steps)
 }
 
 /// The opener has no rights of its own; only the traps, which pid 1 installs later, do not hold it.
-fn opener(resident: Descriptor, socket: RawFd) -> Program {
+fn opener(resident: Descriptor, socket: RawFd) -> Box<Program> {
     let steps = vec![
         Step::NewSession,
         Step::Descriptor { from: Descriptor::Known(socket), to: CONTROL },
@@ -522,7 +521,7 @@ fn opener(resident: Descriptor, socket: RawFd) -> Program {
         Step::Seccomp(Calls::Namespaced),
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"opener".into()]) },
     ];
-    Program::new(steps, Vec::new())
+    Program::nested(steps)
 }
 
 /// A path as the child wants it: relative to the new root.

@@ -16,6 +16,7 @@ use crate::{
 use landlock::RulesetCreated;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::Arc,
@@ -53,7 +54,7 @@ pub(crate) struct Theirs {
 #[derive(Debug)]
 pub(crate) struct Running {
     gate: Arc<Gate>,
-    descriptors: Receiver<Result<Descriptors>>,
+    descriptors: RefCell<Option<Result<Descriptors>>>,
     outcome: Receiver<Outcome>,
     worker: Worker,
     /// Where what is inside may run, and its beginning only off our processor.
@@ -79,14 +80,15 @@ impl Worker {
 impl Running {
     fn new() -> io::Result<Self> {
         let gate = Arc::new(Gate::new()?);
-        let (own, (show, descriptors)) = (Arc::clone(&gate), mpsc::channel());
+        let own = Arc::clone(&gate);
+        let (hand, program) = mpsc::channel();
         let (tell, outcome) = mpsc::channel();
         let (give, work) = mpsc::channel::<Work>();
         let (keep, kept) = mpsc::channel::<()>();
         let all = Processors::allowed()?;
         let thread = move || {
             // Nobody listens any more when the caller has given up; then there is no work either.
-            drop(tell.send(begin(&own, |descriptors| drop(show.send(descriptors)))));
+            program.into_iter().for_each(|program| drop(tell.send(own.launch(program, NAMESPACES as u64))));
             // Its end says that nobody will keep us apart any more.
             kept.into_iter().for_each(drop);
             all.restore();
@@ -94,26 +96,23 @@ impl Running {
         };
         all.keep_apart(&thread::Builder::new().name("opening".into()).spawn(thread)?);
         drop(keep);
-        Ok(Self { gate, descriptors, outcome, worker: Worker(give), all })
+        // While the thread comes to life.
+        let descriptors = prepare(&gate).and_then(|(program, descriptors)| {
+            hand.send(program).map_err(|_| lost())?;
+            Ok(descriptors)
+        });
+        Ok(Self { gate, descriptors: RefCell::new(Some(descriptors)), outcome, worker: Worker(give), all })
     }
 }
 
-/// Starts a child that does what no plan is needed for, and waits at the gate.
-fn begin(gate: &Arc<Gate>, show: impl FnOnce(Result<Descriptors>)) -> Outcome {
-    let failed = || (Err(io::ErrorKind::InvalidInput.into()), None);
-    let Ok((opening, laid)) = compile::opening() else { return failed() };
-    let descriptors = Descriptors::new(laid);
-    let ends = descriptors.as_ref().map(Descriptors::ends);
+/// The program of a child that does what no plan is needed for, and waits at the gate.
+fn prepare(gate: &Arc<Gate>) -> Result<(Program, Descriptors)> {
+    let (opening, laid) = compile::opening()?;
+    let descriptors = Descriptors::new(laid)?;
     // Whatever the caller closes while the child waits must be closed: ends of pipes, locks.
-    let steps =
-        ends.map(|ends| [keep_only(ends, gate)].into_iter().chain(opening).chain([Step::Await(Arc::clone(gate))]));
-    let program = steps.map(|steps| Program::new(steps.collect(), Vec::new()));
-    let Ok(program) = program else {
-        show(descriptors);
-        return failed();
-    };
-    show(descriptors);
-    gate.launch(program, NAMESPACES as u64)
+    let first = keep_only(descriptors.ends(), gate);
+    let steps = [first].into_iter().chain(opening).chain([Step::Await(Arc::clone(gate))]);
+    Ok((Program::new(steps.collect(), Vec::new()), descriptors))
 }
 
 /// A child that goes on with the steps of its plan, until [`stands`](Self::stands) says what came of it. Dropped, it ends.
@@ -190,7 +189,7 @@ impl Opening {
     pub(crate) fn descriptors(&self) -> Result<Descriptors> {
         match &self.0 {
             None => Descriptors::new(compile::opening()?.1),
-            Some(running) => running.descriptors.recv().map_err(|_| lost())?,
+            Some(running) => running.descriptors.take().ok_or_else(lost)?,
         }
     }
 

@@ -4,8 +4,9 @@
 mod run;
 mod step;
 
+pub(crate) use crate::sys::arguments::Arguments;
 pub(crate) use run::interpret;
-pub(crate) use step::{Arguments, Descriptor, Root, Slot, Step};
+pub(crate) use step::{Descriptor, Root, Slot, Step};
 
 use crate::{
     error::{Error, Result},
@@ -32,9 +33,9 @@ pub(crate) struct Program {
     pub(crate) group: Option<RawFd>,
     /// Written by the child when a step fails.
     pub(crate) failure: Option<Failure>,
-    /// Of a program that another one started: its process, by the number it has inside.
+    /// Of a [nested](Self::nested) one: its process, by the number it has inside.
     pub(crate) pid: i32,
-    /// Where the interpreter of a program runs that another one starts: on its own, for programs start programs.
+    /// Of a nested one: where its interpreter runs.
     pub(crate) stack: Vec<u8>,
     /// Keeps descriptors open that steps name by number.
     _held: Vec<OwnedFd>,
@@ -73,7 +74,12 @@ impl Program {
     }
 
     pub(crate) fn new(steps: Vec<Step>, held: Vec<OwnedFd>) -> Self {
+        Self { steps, slots: [-1; SLOTS], group: None, failure: None, pid: 0, stack: Vec::new(), _held: held }
+    }
+
+    /// One that a step of another starts.
+    pub(crate) fn nested(steps: Vec<Step>) -> Box<Self> {
         let stack = Vec::with_capacity(STACK);
-        Self { steps, slots: [-1; SLOTS], group: None, failure: None, pid: 0, stack, _held: held }
+        Box::new(Self { stack, ..Self::new(steps, Vec::new()) })
     }
 }

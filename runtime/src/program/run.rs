@@ -122,7 +122,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         }
         Step::Close(ranges) => ranges.iter().try_for_each(|(first, last)| call::close_range(*first, *last)),
         Step::CloseFrom(first) => call::close_from(*first),
-        Step::Execute { program, arguments } => Err(call::execute(descriptor(*program, slots), &arguments.pointers)),
+        Step::Execute { program, arguments } => Err(call::execute(descriptor(*program, slots), arguments.pointers())),
     }
 }
 

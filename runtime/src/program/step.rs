@@ -1,9 +1,9 @@
 //! The instructions of a prepared program.
 
 use super::Program;
-use crate::sys::{call::Identity, gate::Gate, processors::Processors, seccomp::Calls};
+use crate::sys::{arguments::Arguments, call::Identity, gate::Gate, processors::Processors, seccomp::Calls};
 use std::{
-    ffi::{CStr, CString, c_char},
+    ffi::{CStr, CString},
     fmt,
     os::fd::RawFd,
     sync::Arc,
@@ -172,25 +172,6 @@ pub(crate) enum Step {
 pub(crate) enum Descriptor {
     Known(RawFd),
     Slot(Slot),
-}
-
-/// Arguments with the pointer array that `execve` wants, built where allocation is allowed.
-pub(crate) struct Arguments {
-    pub(crate) pointers: Vec<*const c_char>,
-    _strings: Vec<CString>,
-}
-
-impl Arguments {
-    pub(crate) fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
-        Self { pointers, _strings: strings }
-    }
-}
-
-impl fmt::Debug for Arguments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self._strings).finish()
-    }
 }
 
 impl fmt::Debug for Program {

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod arguments;
 pub(crate) mod call;
 mod clone;
 pub(crate) mod entries;
