@@ -5,6 +5,7 @@ use crate::{enforced::Protection, view};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -224,5 +225,11 @@ impl Plan {
 
 /// Whether a path of the host can be seen in this view.
 pub(crate) fn shows(view: &[Mount], path: &Path) -> bool {
-    view.iter().any(|mount| matches!(mount, Mount::Bind { path: bound, .. } if path.starts_with(bound)))
+    let bound = || view.iter().filter_map(|mount| matches!(mount, Mount::Bind { .. }).then(|| mount.path()));
+    // Asked for every mask; nearly all are spelled as the mount is, which takes no taking apart.
+    let spelled = |bound: &PathBuf| {
+        let rest = path.as_os_str().as_bytes().strip_prefix(bound.as_os_str().as_bytes());
+        rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    };
+    bound().any(spelled) || bound().any(|bound| path.starts_with(bound))
 }
