@@ -30,7 +30,7 @@ use std::{
 /// Beginning never fails: what went wrong is told by the start. On a machine with one processor nothing is begun, because
 /// nothing would be gained.
 #[derive(Debug)]
-pub struct Opening(Option<Running>);
+pub struct Opening(Option<Box<Running>>);
 
 /// What must exist before the child does, for it to have them.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Going {
         if let Some(mut program) = self.whole.take() {
             return Ok((sandbox::run(&mut program, NAMESPACES)?, None));
         }
-        let Running { outcome, worker, .. } = self.begun.0.take().ok_or_else(lost)?;
+        let Running { outcome, worker, .. } = *self.begun.0.take().ok_or_else(lost)?;
         let (started, fault) = outcome.recv().map_err(|_| lost())?;
         Ok((sandbox::stand(started, fault, NAMESPACES)?, Some(worker)))
     }
@@ -177,7 +177,7 @@ impl Opening {
     /// Begins a sandbox beside the caller's work.
     #[must_use]
     pub fn begin() -> Self {
-        Self((processors(2) > 1).then(Running::new).and_then(io::Result::ok))
+        Self((processors(2) > 1).then(Running::new).and_then(io::Result::ok).map(Box::new))
     }
 
     /// Nothing that was begun.
@@ -219,7 +219,8 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let Some(Running { gate, outcome, .. }) = self.0.take() else { return };
+        let Some(running) = self.0.take() else { return };
+        let Running { gate, outcome, .. } = *running;
         gate.close();
         if let Ok((Ok(started), _)) = outcome.recv() {
             while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}

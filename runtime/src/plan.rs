@@ -225,7 +225,7 @@ impl Plan {
 
 /// Whether a path of the host can be seen in this view.
 pub(crate) fn shows(view: &[Mount], path: &Path) -> bool {
-    let bound = || view.iter().filter_map(|mount| matches!(mount, Mount::Bind { .. }).then(|| mount.path()));
+    let bound = || view.iter().filter(|mount| matches!(mount, Mount::Bind { .. })).map(Mount::path);
     // Asked for every mask; nearly all are spelled as the mount is, which takes no taking apart.
     let spelled = |bound: &PathBuf| {
         let rest = path.as_os_str().as_bytes().strip_prefix(bound.as_os_str().as_bytes());
