@@ -4,7 +4,7 @@
 
 use crate::{
     compile,
-    enforced::{Enforced, Protection},
+    enforced::Protection,
     error::{Error, Result},
     executable,
     landlocked::{self, COMPLETE},
@@ -37,11 +37,10 @@ impl Cell {
         let plan = sandbox.plan();
         possible(sandbox)?;
         let lift = |fd: &OwnedFd| program::lift(fd.as_fd(), LIFTED);
-        let ruleset = landlocked::ruleset()?;
-        let copy = ruleset.as_ref().map(landlocked::copy).transpose()?.flatten();
-        landlocked::allow(ruleset, plan, &mut Enforced::default())?;
         // Landlock was there, whatever the plan lets be missing, or `possible` had refused.
-        let ruleset = copy.ok_or_else(without_landlock)?;
+        let whole = landlocked::ruleset()?.ok_or_else(without_landlock)?;
+        let ruleset = landlocked::copy(&whole)?.ok_or_else(without_landlock)?;
+        landlocked::allow(whole, plan)?;
         let (control, inside) = socket::pair()?;
         let first = sandbox.pidfd().try_clone_to_owned().map_err(Error::io("copy the pidfd of pid 1"))?;
         let (ruleset, inside, first, resident) =

@@ -109,21 +109,33 @@ fn refused(error: impl std::fmt::Display) -> Error {
     Error::Unsupported { protection: Protection::Landlock, needs: error.to_string() }
 }
 
-/// Allows what the plan binds. Without a ruleset the plan must let Landlock be missing.
-pub(crate) fn allow(ruleset: Option<RulesetCreated>, plan: &Plan, enforced: &mut Enforced) -> Result<()> {
+/// Without a ruleset the plan must let Landlock be missing.
+pub(crate) fn require(ruleset: Option<&RulesetCreated>, plan: &Plan, enforced: &mut Enforced) -> Result<()> {
     let abi = sys::landlock::abi();
-    let Some(ruleset) = ruleset else {
-        let needs = format!(
-            "Landlock ABI {OLDEST} is needed (Linux 5.19, CONFIG_SECURITY_LANDLOCK, lsm=landlock), found {abi}"
-        );
-        if plan.allow_missing.contains(&Protection::Landlock) {
-            enforced.missing(Protection::Landlock, needs);
-            return Ok(());
-        }
-        return Err(refused(needs));
-    };
-    fill(ruleset, plan, abi)?;
-    enforced.holds(Protection::Landlock, describe(abi));
+    if ruleset.is_some() {
+        enforced.holds(Protection::Landlock, describe(abi));
+        return Ok(());
+    }
+    let needs =
+        format!("Landlock ABI {OLDEST} is needed (Linux 5.19, CONFIG_SECURITY_LANDLOCK, lsm=landlock), found {abi}");
+    if plan.allow_missing.contains(&Protection::Landlock) {
+        enforced.missing(Protection::Landlock, needs);
+        return Ok(());
+    }
+    Err(refused(needs))
+}
+
+/// Allows what the plan binds.
+pub(crate) fn allow(ruleset: RulesetCreated, plan: &Plan) -> Result<()> {
+    fill(ruleset, plan, sys::landlock::abi())
+}
+
+fn fill(mut ruleset: RulesetCreated, plan: &Plan, abi: i32) -> Result<()> {
+    for (path, wanted) in outside(plan, abi) {
+        let wanted = if path.is_dir() { wanted } else { wanted & AccessFs::from_file(HANDLED) };
+        let place = PathFd::new(path).map_err(refused)?;
+        ruleset = ruleset.add_rule(PathBeneath::new(place, wanted)).map_err(refused)?;
+    }
     Ok(())
 }
 
@@ -137,15 +149,6 @@ pub(crate) fn apart() -> Result<Option<OwnedFd>> {
         |error: RulesetError| Error::Unsupported { protection: Protection::StrictReads, needs: error.to_string() };
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).scope(Scope::Signal);
     Ok(ruleset.and_then(Ruleset::create).map_err(unsupported)?.into())
-}
-
-fn fill(mut ruleset: RulesetCreated, plan: &Plan, abi: i32) -> Result<()> {
-    for (path, wanted) in outside(plan, abi) {
-        let wanted = if path.is_dir() { wanted } else { wanted & AccessFs::from_file(HANDLED) };
-        let place = PathFd::new(path).map_err(refused)?;
-        ruleset = ruleset.add_rule(PathBeneath::new(place, wanted)).map_err(refused)?;
-    }
-    Ok(())
 }
 
 /// As a descriptor of its own.

@@ -174,6 +174,7 @@ impl Sandbox {
         // Their descriptors are not among those of a child that was begun before they were made.
         let opening = if opener.is_some() || entrance.group.is_some() { Opening::none() } else { opening };
         let mut descriptors = opening.descriptors()?;
+        landlocked::require(descriptors.ruleset.as_ref(), &plan, &mut enforced)?;
         let settings = plan.strangers.then(|| strangers::view(Path::new(view::SETTINGS))).and_then(io::Result::ok);
         let plan = if settings.is_some() { plan } else { plan.with_settings_masked() };
         mounts::fit(&plan)?;
@@ -190,7 +191,7 @@ impl Sandbox {
         reserve::create(&reserved).map_err(|error| unreserved(&plan, &error))?;
         // It can cover them now, and with the rest be confined.
         going.tell()?;
-        landlocked::allow(ruleset, &plan, &mut enforced)?;
+        ruleset.map_or(Ok(()), |ruleset| landlocked::allow(ruleset, &plan))?;
         going.tell()?;
         if let Some(watch) = &mut watch {
             watch.created(absent(&plan).map(|(path, _)| path));

@@ -7,12 +7,12 @@
 mod watching;
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     io::Read,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,11 +21,18 @@ use tempfile::TempDir;
 use watching::{assert_still, wait_for};
 
 const MIB: u64 = 1 << 20;
-static DISK: Mutex<()> = Mutex::new(());
 
 /// A workspace on a disk: `/tmp` may be memory.
 fn workspace() -> TempDir {
     tempfile::tempdir_in("/var/tmp").unwrap()
+}
+
+/// What one test frees on the disk is room that the limit of another does not know of, and tests run in several processes and
+/// for several users.
+fn alone_on_the_disk() -> File {
+    let place = File::open("/var/tmp").unwrap();
+    place.lock().unwrap();
+    place
 }
 
 fn start(workspace: &Path, limits: &Limits) -> Sandbox {
@@ -44,8 +51,7 @@ fn reached(sandbox: &Sandbox) -> Vec<Limit> {
 /// A program that prints `done` when it got everything: it does without a limit, and with it neither does nor stays unnoticed.
 #[track_caller]
 fn is_held(script: &str, limits: &Limits, by: Limit) {
-    // What one frees on a disk is room for another.
-    let _alone = DISK.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = matches!(by, Limit::Disk | Limit::Files).then(alone_on_the_disk);
     let place = workspace();
     let output = python(&start(place.path(), &Limits::default()), script);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -125,6 +131,7 @@ print('done')
 /// The page cache belongs to nobody: programs that read and write much are not hogs.
 #[test]
 fn files_on_disk_are_not_memory() {
+    let _alone = alone_on_the_disk();
     let place = workspace();
     let sandbox = start(place.path(), &memory());
     let script = "
@@ -301,6 +308,7 @@ except OSError as error: print(error.errno)
 /// What others write to the same disk is not the sandbox's, nor is what was there before.
 #[test]
 fn the_disk_of_others_does_not_count() {
+    let _alone = alone_on_the_disk();
     let place = workspace();
     fs::write(place.path().join("before"), vec![1; 100 << 20]).unwrap();
     let sandbox = start(place.path(), &disk());
