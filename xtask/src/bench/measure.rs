@@ -1,9 +1,10 @@
 //! Interleaved timing: every command once a round, in rotated order, so that a busy moment hits all alike.
 
+use std::hint;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -66,6 +67,7 @@ pub(super) fn interleaved(subjects: &[Subject], rounds: usize) -> Result<Vec<Tim
         for turn in 0..subjects.len() {
             let index = (turn + round) % subjects.len();
             let time = once(&subjects[index])?;
+            settle(time);
             if round >= WARM_UP {
                 times[index].push(time);
             }
@@ -83,6 +85,15 @@ pub(super) fn interleaved(subjects: &[Subject], rounds: usize) -> Result<Vec<Tim
 
 fn ratios(own: &[f64], other: &[f64]) -> Vec<f64> {
     own.iter().zip(other).map(|(own, other)| own / other).collect()
+}
+
+/// Waits until the kernel has done with what a run of so many milliseconds may have left to it: nobody else is to pay for that.
+/// Without sleep, for a processor that sleeps takes its time to wake up.
+fn settle(time: f64) {
+    let (begin, aftermath) = (Instant::now(), Duration::from_secs_f64((time / 4.0).clamp(2.0, 50.0) / 1000.0));
+    while begin.elapsed() < aftermath {
+        hint::spin_loop();
+    }
 }
 
 /// Milliseconds from before the start until the end of one run.
