@@ -87,8 +87,10 @@ impl Running {
         let (keep, kept) = mpsc::channel::<()>();
         let all = Processors::allowed()?;
         let thread = move || {
-            // Nobody listens any more when the caller has given up; then there is no work either.
+            // None comes when it could not be prepared. Nobody listens any more when the caller has given up; then there is no
+            // work either.
             program.into_iter().for_each(|program| drop(tell.send(own.launch(program, NAMESPACES as u64))));
+            drop(tell);
             // Its end says that nobody will keep us apart any more.
             kept.into_iter().for_each(drop);
             all.restore();
@@ -252,7 +254,10 @@ fn keep_only(ends: Ends, gate: &Gate) -> Step {
 mod tests {
     use super::*;
     use crate::{Access, Sandbox};
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::{
+        poll::{PollFd, PollFlags, PollTimeout, poll},
+        sys::resource::{Resource, getrlimit, setrlimit},
+    };
     use std::{
         env, fs,
         io::{BufRead, BufReader},
@@ -331,6 +336,33 @@ mod tests {
             assert!(matches!(error, Error::Plan { what: "protected names of workspace", .. }), "{error:?}");
             let left: Vec<_> = fs::read_dir(workspace.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
             assert_eq!(left, [taken]);
+        });
+    }
+
+    #[test]
+    fn wherever_descriptors_run_out_it_is_told_and_nothing_is_left() {
+        alone("wherever_descriptors_run_out_it_is_told_and_nothing_is_left", || {
+            let workspace = tempfile::tempdir().unwrap();
+            let mut builder = Sandbox::builder();
+            builder.system().workspace(workspace.path(), Access::ReadWrite);
+            let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            let (mut told, mut started) = (0, 0);
+            for most in 3..80 {
+                setrlimit(Resource::RLIMIT_NOFILE, most, hard).unwrap();
+                let begun = builder.start_in(Opening::begin());
+                setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+                match begun.map(drop) {
+                    Err(_) => told += 1,
+                    Ok(()) => started += 1,
+                }
+                assert_eq!(fs::read_dir(workspace.path()).unwrap().count(), 0, "with {most} descriptors");
+            }
+            assert!(told > 10 && started > 0, "{told} {started}");
+            let limit = Instant::now() + Duration::from_secs(20);
+            while !children(std::process::id()).is_empty() {
+                assert!(Instant::now() < limit, "a sweeper does not end");
+                thread::yield_now();
+            }
         });
     }
 
