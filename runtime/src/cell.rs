@@ -14,7 +14,6 @@ use crate::{
     socket,
     sys::{self, launch},
 };
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -54,7 +53,7 @@ impl Cell {
         let mut program = compile::cell(plan, first.as_raw_fd(), &ends, sandbox::entrance(sandbox.limits()))?;
         let started = launch::launch(&mut program, 0).map_err(Error::io("start a cell"))?;
         // What was started here has started the cell inside and ended.
-        while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+        started.reap();
         if let Some(failure) = program.failure {
             let step = program.steps.get(failure.step).map(ToString::to_string).unwrap_or_default();
             return Err(Error::Setup { step, source: io::Error::from_raw_os_error(failure.errno) });

@@ -272,7 +272,7 @@ impl<'sandbox> Command<'sandbox> {
             (None, sandbox) => (Arc::clone(&self.ground.control), sandbox.map(Sandbox::root)),
         };
         let hits = Arc::clone(limits.hits());
-        let emptied = if self.private_tmp { Arc::default() } else { Arc::clone(&self.ground.emptied) };
+        let emptied = Arc::clone(&self.ground.emptied);
         let mut origin = Origin { control, root: root.unwrap_or_default(), hits, emptied, taps: Vec::new() };
         let layer = self.rights.layer(plan, &origin.root, self.private_tmp)?;
         let image = executable::memory_file(&self.image()?)?;

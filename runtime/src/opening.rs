@@ -14,9 +14,7 @@ use crate::{
     threads::processors,
 };
 use landlock::RulesetCreated;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
-    cell::RefCell,
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::Arc,
@@ -54,7 +52,8 @@ pub(crate) struct Theirs {
 #[derive(Debug)]
 pub(crate) struct Running {
     gate: Arc<Gate>,
-    descriptors: RefCell<Option<Result<Descriptors>>>,
+    /// Until they are asked for.
+    descriptors: Option<Result<Descriptors>>,
     outcome: Receiver<Outcome>,
     worker: Worker,
     /// Where what is inside may run, and its beginning only off our processor.
@@ -103,7 +102,7 @@ impl Running {
             hand.send(program).map_err(|_| lost())?;
             Ok(descriptors)
         });
-        Ok(Self { gate, descriptors: RefCell::new(Some(descriptors)), outcome, worker: Worker(give), all })
+        Ok(Self { gate, descriptors: Some(descriptors), outcome, worker: Worker(give), all })
     }
 }
 
@@ -188,8 +187,8 @@ impl Opening {
     }
 
     /// The descriptors, which the caller must keep until the child has its own.
-    pub(crate) fn descriptors(&self) -> Result<Descriptors> {
-        match &self.0 {
+    pub(crate) fn descriptors(&mut self) -> Result<Descriptors> {
+        match &mut self.0 {
             None => Descriptors::new(compile::opening()?.1),
             Some(running) => running.descriptors.take().ok_or_else(lost)?,
         }
@@ -225,7 +224,7 @@ impl Drop for Opening {
         let Running { gate, outcome, .. } = *running;
         gate.close();
         if let Ok((Ok(started), _)) = outcome.recv() {
-            while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+            started.reap();
         }
     }
 }
@@ -253,7 +252,7 @@ fn keep_only(ends: Ends, gate: &Gate) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Access, Sandbox};
+    use crate::{Access, Builder, Sandbox};
     use nix::{
         poll::{PollFd, PollFlags, PollTimeout, poll},
         sys::resource::{Resource, getrlimit, setrlimit},
@@ -269,6 +268,22 @@ mod tests {
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
         let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
         lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    fn described() -> (tempfile::TempDir, Builder) {
+        let workspace = tempfile::tempdir().unwrap();
+        let mut builder = Sandbox::builder();
+        builder.system().workspace(workspace.path(), Access::ReadWrite);
+        (workspace, builder)
+    }
+
+    /// A sweeper ends a moment after its sandbox.
+    fn await_sweepers() {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !children(std::process::id()).is_empty() {
+            assert!(Instant::now() < limit, "a sweeper does not end");
+            thread::yield_now();
+        }
     }
 
     /// Runs a test in a process of its own: others have children as well.
@@ -325,9 +340,7 @@ mod tests {
     #[test]
     fn a_failure_while_it_waits_to_hear_something_is_told_and_leaves_nothing() {
         alone("a_failure_while_it_waits_to_hear_something_is_told_and_leaves_nothing", || {
-            let workspace = tempfile::tempdir().unwrap();
-            let mut builder = Sandbox::builder();
-            builder.system().workspace(workspace.path(), Access::ReadWrite);
+            let (workspace, builder) = described();
             let plan = builder.plan().unwrap();
             // Wanted for a reservation, and somebody's by now.
             let taken = workspace.path().join(".claude");
@@ -342,9 +355,7 @@ mod tests {
     #[test]
     fn wherever_descriptors_run_out_it_is_told_and_nothing_is_left() {
         alone("wherever_descriptors_run_out_it_is_told_and_nothing_is_left", || {
-            let workspace = tempfile::tempdir().unwrap();
-            let mut builder = Sandbox::builder();
-            builder.system().workspace(workspace.path(), Access::ReadWrite);
+            let (workspace, builder) = described();
             let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             let (mut told, mut started) = (0, 0);
             for most in 3..80 {
@@ -358,11 +369,7 @@ mod tests {
                 assert_eq!(fs::read_dir(workspace.path()).unwrap().count(), 0, "with {most} descriptors");
             }
             assert!(told > 10 && started > 0, "{told} {started}");
-            let limit = Instant::now() + Duration::from_secs(20);
-            while !children(std::process::id()).is_empty() {
-                assert!(Instant::now() < limit, "a sweeper does not end");
-                thread::yield_now();
-            }
+            await_sweepers();
         });
     }
 
@@ -373,9 +380,7 @@ mod tests {
                 status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:").map(str::to_owned)).unwrap()
             };
             let own = allowed(&fs::read_to_string("/proc/thread-self/status").unwrap());
-            let workspace = tempfile::tempdir().unwrap();
-            let mut builder = Sandbox::builder();
-            builder.system().workspace(workspace.path(), Access::ReadWrite);
+            let (_workspace, builder) = described();
             let sandbox = builder.start_in(Opening::begin()).unwrap();
             let inside = sandbox.command("cat").arg("/proc/self/status").output().unwrap();
             assert_eq!(allowed(&String::from_utf8(inside.stdout).unwrap()), own);
@@ -390,10 +395,7 @@ mod tests {
                 thread::yield_now();
             }
             drop(sandbox);
-            while !children(std::process::id()).is_empty() {
-                assert!(Instant::now() < limit, "the sweeper does not end");
-                thread::yield_now();
-            }
+            await_sweepers();
         });
     }
 

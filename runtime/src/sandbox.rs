@@ -31,7 +31,6 @@ use crate::{
     threads, view,
     watch::{Beginning, Watch, WatchError},
 };
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -172,7 +171,7 @@ impl Sandbox {
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
         let (opener, entrance) = (opener(&plan)?, entrance(&limits));
         // Their descriptors are not among those of a child that was begun before they were made.
-        let opening = if opener.is_some() || entrance.group.is_some() { Opening::none() } else { opening };
+        let mut opening = if opener.is_some() || entrance.group.is_some() { Opening::none() } else { opening };
         let mut descriptors = opening.descriptors()?;
         landlocked::require(descriptors.ruleset.as_ref(), &plan, &mut enforced)?;
         let settings = plan.strangers.then(|| strangers::view(Path::new(view::SETTINGS))).and_then(io::Result::ok);
@@ -389,19 +388,15 @@ impl Drop for Sandbox {
         // Removing a reservation also lifts the mount on it, so nobody may be inside then.
         let emptied = self.ground.emptied.load(Ordering::Acquire);
         if !emptied {
-            reap(&self.first);
+            self.first.reap();
         }
         reserve::release(&self.reserved);
         if emptied && !self.leaving {
-            reap(&self.first);
+            self.first.reap();
         }
         drop(self.supervisor.take());
         drop(self.restricted.take());
     }
-}
-
-fn reap(first: &Started) {
-    while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(first.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
 }
 
 /// The kept names that are not there, and what has to hold each.
@@ -510,7 +505,7 @@ pub(crate) fn stand(
     };
     let started = started.map_err(refused)?;
     let Some(Fault { step, errno, early }) = fault else { return Ok(started) };
-    reap(&started);
+    started.reap();
     // New namespaces without the rights that belong to them, as AppArmor and containers have it: then the first steps, which
     // touch nothing of the host's, are refused.
     if namespaces != 0 && early && matches!(errno, libc::EPERM | libc::EACCES) {

@@ -11,13 +11,12 @@ use crate::{
         launch::{self, adopt},
     },
 };
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::{
     ffi::CString,
     fs::{self, File},
     io,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -47,6 +46,6 @@ fn owners() -> io::Result<File> {
     let namespace = fs::write(file("uid_map"), OWNERS)
         .and_then(|()| fs::write(file("gid_map"), OWNERS))
         .and_then(|()| File::open(file("ns/user")));
-    while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+    started.reap();
     namespace
 }

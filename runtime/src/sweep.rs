@@ -12,10 +12,6 @@ use crate::{
         wire::{CONTROL, FIRST_RESERVED, NEXT_DIRECTORY, NEXT_GROUPS},
     },
 };
-use nix::{
-    errno::Errno,
-    sys::wait::{Id, WaitPidFlag, waitid},
-};
 use std::{
     ffi::CString,
     fs::File,
@@ -74,7 +70,7 @@ impl Drop for Sweeper {
             None => self.tell(&[]).unwrap_or_default(),
         }
         drop(self.owner.take());
-        while let Err(Errno::EINTR) = waitid(Id::PIDFd(self.process.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+        self.process.reap();
     }
 }
 

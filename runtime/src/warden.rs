@@ -12,10 +12,7 @@ use crate::{
     },
     watch::Late,
 };
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::wait::{Id, WaitPidFlag, waitid},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     io,
     os::{
@@ -55,7 +52,7 @@ impl Warden {
         let mut program = compile::warden(resident.as_raw_fd(), first.as_raw_fd(), theirs.as_raw_fd());
         let started = launch::launch(&mut program, 0).map_err(Error::io("start the warden"))?;
         // What was started here has started the warden inside and ended.
-        while let Err(nix::errno::Errno::EINTR) = waitid(Id::PIDFd(started.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+        started.reap();
         if let Some(failure) = program.failure {
             let source = io::Error::from_raw_os_error(failure.errno);
             return Err(Error::Io { doing: "start the warden", source });

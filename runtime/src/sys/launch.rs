@@ -3,11 +3,17 @@
 
 use super::clone::clone_with_entry;
 use crate::program::{Program, interpret};
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{SigSet, SigmaskHow, pthread_sigmask},
+        wait::{Id, WaitPidFlag, waitid},
+    },
+};
 use std::{
     cell::Cell,
     io, mem,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, FromRawFd, OwnedFd, RawFd},
     ptr,
 };
 
@@ -22,6 +28,13 @@ const INTO_GROUP: u64 = 1 << 33;
 pub(crate) struct Started {
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
+}
+
+impl Started {
+    /// Waits until it has ended and takes it off the list, unless that has been done (waitid(2)).
+    pub(crate) fn reap(&self) {
+        while let Err(Errno::EINTR) = waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {}
+    }
 }
 
 /// Starts `program` in new namespaces (`CLONE_NEW*` bits). Returns when the child has executed its last step or has
