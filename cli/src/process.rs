@@ -209,7 +209,7 @@ impl Process {
     /// How it ended, if it did, once [`end_fd`](Self::end_fd) or SIGCHLD has something to say.
     ///
     /// # Errors
-    /// [`Error::Internal`] when that is not to be known.
+    /// [`Error::Internal`] when that is not to be known; [`Error::Io`] when not all that it printed could be written.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let unknown = |why: &dyn std::fmt::Display| Error::Internal {
             what: "learn how the command ended".into(),
@@ -217,7 +217,10 @@ impl Process {
         };
         match self {
             // The report follows the end of the process at once.
-            Self::Inside { child, .. } => child.wait().map(Some).map_err(|error| unknown(&error)),
+            Self::Inside { child, .. } => child.wait().map(Some).map_err(|error| match error {
+                runtime::Error::Io { doing, source } => Error::io(doing, source),
+                error => unknown(&error),
+            }),
             Self::InSession(running) => running.ended(),
             Self::Bare { child, .. } => child.try_wait().map_err(|error| unknown(&error)),
         }

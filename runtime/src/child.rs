@@ -2,7 +2,8 @@
 
 use crate::{
     error::{Error, Result},
-    limits::{Hits, Tap},
+    limits::Hits,
+    relay::{Tap, input::Source},
     socket,
     sys::wire::{ENDED, NOBODY_LEFT, Reply, Request, SIGNAL},
     tree::Leader,
@@ -51,7 +52,9 @@ pub(crate) struct Origin {
     pub(crate) hits: Arc<Hits>,
     /// To be set when nobody is left in it.
     pub(crate) emptied: Arc<AtomicBool>,
-    /// Streams of the command whose bytes are counted.
+    /// The file that is passed on as its standard input.
+    pub(crate) source: Option<Source>,
+    /// What it prints, as far as that is passed on.
     pub(crate) taps: Vec<Tap>,
 }
 
@@ -90,7 +93,8 @@ impl Child {
     /// Waits for the command to end. Closes the pipe to its standard input first, as the standard library does.
     ///
     /// # Errors
-    /// [`Error::Ended`] when the sandbox ended before the command reported: how the command ended is not known.
+    /// [`Error::Ended`] when the sandbox ended before the command reported: how the command ended is not known. [`Error::Io`]
+    /// when a file that it printed to takes no more; called again, this gives how it ended.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         drop(self.stdin.take());
         match self.status {
@@ -119,8 +123,11 @@ impl Child {
             Some((Reply { kind: ENDED, value, stage }, _)) => {
                 self.status = Some(ExitStatus::from_raw(value));
                 self.origin.emptied.fetch_or(stage == NOBODY_LEFT, Ordering::Release);
+                if let Some(source) = self.origin.source.take() {
+                    source.finish();
+                }
                 for tap in &self.origin.taps {
-                    tap.copy();
+                    tap.settle().map_err(Error::io("write what the command printed"))?;
                 }
                 Ok(self.status)
             }

@@ -6,14 +6,15 @@ use crate::{
     error::{Error, Result},
     executable,
     limits::Budget,
+    relay::input::Source,
     restricted::Place,
     rights::Rights,
     sandbox::{Ground, Sandbox},
     socket,
-    stdio::{Kind, Stdio},
+    stdio::{Ends, Far, Kind, Stdio},
     sys::wire::{
-        FAILED, GIVEN, Image, LAST, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS, STAGE_TERMINAL,
-        STARTED, TERMINAL,
+        FAILED, GIVEN, Image, LAST, NULL, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS,
+        STAGE_TERMINAL, STARTED, TERMINAL,
     },
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -60,6 +61,29 @@ pub(crate) struct Asked {
     outside: [Option<OwnedFd>; 3],
     /// The master side of a terminal that was made here.
     terminal: Option<OwnedFd>,
+}
+
+/// The three standard streams of a command that is asked for.
+struct Streams {
+    /// Of the request.
+    flags: u32,
+    inside: Vec<OwnedFd>,
+    outside: [Option<OwnedFd>; 3],
+    /// A terminal that was made here.
+    terminal: Option<OpenptyResult>,
+}
+
+impl Streams {
+    /// The next one is the command's own terminal: ours, or one that pid 1 makes.
+    fn add_terminal(&mut self, index: usize) -> Result<()> {
+        let (flag, inside) = match &self.terminal {
+            Some(terminal) => (GIVEN, terminal.slave.try_clone().map_err(Error::io("pass a terminal"))?),
+            None => (TERMINAL, Kind::Null.open(index)?.inside),
+        };
+        self.flags |= flag << index;
+        self.inside.push(inside);
+        Ok(())
+    }
 }
 
 /// Rows and columns.
@@ -273,55 +297,80 @@ impl<'sandbox> Command<'sandbox> {
         };
         let hits = Arc::clone(limits.hits());
         let emptied = Arc::clone(&self.ground.emptied);
-        let mut origin = Origin { control, root: root.unwrap_or_default(), hits, emptied, taps: Vec::new() };
+        let mut origin =
+            Origin { control, root: root.unwrap_or_default(), hits, emptied, source: None, taps: Vec::new() };
         let layer = self.rights.layer(plan, &origin.root, self.private_tmp)?;
         let image = executable::memory_file(&self.image()?)?;
         let (reply, theirs) = socket::pair()?;
-        let mut inside: Vec<OwnedFd> = Vec::with_capacity(3);
-        let mut outside = [None, None, None];
-        let mut given = self.own_terminal()?;
         let id = self.ground.next_id();
-        let budget = plan
-            .limits
-            .output
-            .map(|limit| Budget::new(limit, id, Arc::clone(&origin.control), Arc::clone(&origin.hits)));
-        for (index, outside) in outside.iter_mut().enumerate() {
-            let kind = match (&self.streams[index], self.terminal) {
-                (Some(stream), _) => &stream.0,
-                (None, Some(_)) if given.is_some() => {
-                    flags |= GIVEN << index;
-                    &Kind::Null
-                }
-                (None, Some(_)) => {
-                    flags |= TERMINAL << index;
-                    &Kind::Null
-                }
-                (None, None) if index == 0 => &input,
-                (None, None) => &output,
-            };
-            let mut ends = kind.open(index)?;
-            let own = given.as_ref().filter(|_| flags & (GIVEN << index) != 0);
-            if let Some(budget) = budget.as_ref().filter(|_| index > 0 && own.is_none() && !matches!(kind, Kind::Null))
-            {
-                let (tapped, tap) = limits.taps().add(ends.inside, budget)?;
-                ends.inside = tapped;
-                origin.taps.push(tap);
-            }
-            inside.push(match own {
-                Some(terminal) => terminal.slave.try_clone().map_err(Error::io("pass a terminal"))?,
-                None => ends.inside,
-            });
-            *outside = ends.outside;
-        }
+        let streams = self.streams([&input, &output, &output], id, &mut origin)?;
+        flags |= streams.flags;
         let (rows, columns) = self.terminal.unwrap_or_default();
         let length = nix::sys::stat::fstat(&image).map_err(Error::errno("measure the command"))?.st_size;
         let request = Request { op: RUN, id, length: length.unsigned_abs(), flags, value: 0, rows, columns };
         let mut fds = vec![image.as_raw_fd(), theirs.as_raw_fd()];
-        fds.extend(inside.iter().map(AsRawFd::as_raw_fd));
+        fds.extend(streams.inside.iter().map(AsRawFd::as_raw_fd));
         fds.extend(layer.as_ref().map(AsRawFd::as_raw_fd));
         socket::send(origin.control.as_fd(), &request, &[], &fds).map_err(|error| self.why(error))?;
-        let terminal = given.take().map(|terminal| terminal.master);
-        Ok(Asked { origin, id, reply, outside, terminal })
+        let Streams { outside, terminal, .. } = streams;
+        Ok(Asked { origin, id, reply, outside, terminal: terminal.map(|terminal| terminal.master) })
+    }
+
+    /// Opens the three streams, each as `defaults` have it where nothing was said about it, and puts between the command and its
+    /// caller what has to be there.
+    fn streams(&self, defaults: [&Kind; 3], id: u32, origin: &mut Origin) -> Result<Streams> {
+        let terminal = self.own_terminal()?;
+        let budget = self.ground.plan.limits.output;
+        let budget = budget.map(|limit| Budget::new(limit, id, Arc::clone(&origin.control), Arc::clone(&origin.hits)));
+        let mut streams = Streams { flags: 0, inside: Vec::with_capacity(3), outside: [const { None }; 3], terminal };
+        let mut printed = None;
+        for (index, default) in defaults.into_iter().enumerate() {
+            let kind = match (&self.streams[index], self.terminal) {
+                (Some(stream), _) => &stream.0,
+                (None, Some(_)) => {
+                    streams.add_terminal(index)?;
+                    continue;
+                }
+                (None, None) => default,
+            };
+            let Ends { mut inside, outside } = kind.open(index)?;
+            streams.outside[index] = outside;
+            let far = Far::of(inside.as_fd()).map_err(Error::errno("look at a standard stream"))?;
+            match far {
+                Far::Place => return Err(self.leads_into_the_host(index)),
+                Far::Null => streams.flags |= NULL << index,
+                Far::File(..) | Far::Socket(..) if index == 0 => {
+                    let (pipe, source) = Source::start(inside)?;
+                    (inside, origin.source) = (pipe, Some(source));
+                }
+                // Both to the same, so that what is printed stays in order.
+                Far::File(..) | Far::Socket(..) if printed.as_ref() == Some(&far) => {
+                    inside = streams.inside[1].try_clone().map_err(Error::io("pass a standard stream"))?;
+                }
+                Far::Stream if index == 0 || budget.is_none() => {}
+                Far::File(..) | Far::Socket(..) | Far::Stream => {
+                    let file = matches!(far, Far::File(..));
+                    let (pipe, tap) = self.ground.taps.add(inside, file, budget.clone())?;
+                    inside = pipe;
+                    origin.taps.push(tap);
+                    printed = Some(far).filter(|far| *far != Far::Stream);
+                }
+            }
+            streams.inside.push(inside);
+        }
+        Ok(streams)
+    }
+
+    fn leads_into_the_host(&self, index: usize) -> Error {
+        let why = match index {
+            0 => {
+                "would have a directory, or a path, as its standard input, and with that the host's files; give it a file, a pipe or /dev/null"
+            }
+            _ => {
+                "would have a directory, or a path, to print to, and with that the host's files; give it a file, a pipe or /dev/null"
+            }
+        };
+        self.invalid(why)
     }
 
     /// The sandbox knows better why it is no more.

@@ -113,6 +113,7 @@ mod plan;
 pub mod probe;
 
 mod program;
+mod relay;
 mod reserve;
 mod restricted;
 mod rights;

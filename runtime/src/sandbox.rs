@@ -18,6 +18,7 @@ use crate::{
     opening::{Descriptors, Going, Opening, Worker},
     plan::{Kept, Net, Plan},
     program::{Fault, Program},
+    relay::Taps,
     reserve::{self, Reservation, ReserveError},
     restricted::{self, Modes, Place, Restricted},
     socket, strangers,
@@ -77,6 +78,7 @@ pub(crate) struct Ground {
     pub(crate) plan: Plan,
     pub(crate) control: Arc<OwnedFd>,
     pub(crate) limits: Limiter,
+    pub(crate) taps: Taps,
     /// Its last command has ended, and nothing else is inside.
     pub(crate) emptied: Arc<AtomicBool>,
     next: AtomicU32,
@@ -105,7 +107,7 @@ impl First<'_> {
 
 impl Ground {
     fn new(plan: Plan, control: Arc<OwnedFd>, limits: Limiter) -> Self {
-        Self { plan, control, limits, emptied: Arc::default(), next: AtomicU32::new(1) }
+        Self { plan, control, limits, taps: Taps::default(), emptied: Arc::default(), next: AtomicU32::new(1) }
     }
 
     pub(crate) fn next_id(&self) -> u32 {

@@ -1,13 +1,24 @@
 //! Where a command's standard streams lead.
+//!
+//! Whoever has a descriptor of a file can change the file's mode, times and attributes, and through `/proc/self/fd` open it anew
+//! with other rights (proc(5)); from a directory everything below is reached: all of it on the caller's mounts, past those of
+//! the sandbox. A socket belongs to the caller's network: it can be connected anew, and asked about interfaces (tcp(7), netdevice(7)).
+//! So files and sockets come in and go out through a [pipe](crate::relay), and a directory is refused.
 
 use crate::error::{Error, Result};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::stat::{SFlag, fstat, major, minor},
+};
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-/// A standard stream of a [`Command`](crate::Command), as [`std::process::Stdio`].
+/// A standard stream of a [`Command`](crate::Command), as [`std::process::Stdio`]. A file or a
+/// socket is read and written through a pipe, so that a command has no more of it than its bytes, and cannot seek in it; a directory
+/// is refused.
 #[derive(Debug)]
 pub struct Stdio(pub(crate) Kind);
 
@@ -42,6 +53,37 @@ impl Stdio {
 impl<T: Into<OwnedFd>> From<T> for Stdio {
     fn from(fd: T) -> Self {
         Self(Kind::Fd(fd.into()))
+    }
+}
+
+/// What the command's end of a stream is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Far {
+    /// `/dev/null`, which the sandbox has its own of.
+    Null,
+    /// Bytes of a file or a disk, by its device and number.
+    File(u64, u64),
+    /// A directory, or a descriptor for nothing but a path.
+    Place,
+    /// A socket, by its device and number.
+    Socket(u64, u64),
+    /// A pipe, a terminal or another device.
+    Stream,
+}
+
+impl Far {
+    /// What `stream` is (stat(2), open(2) for `O_PATH`).
+    pub(crate) fn of(stream: BorrowedFd<'_>) -> nix::Result<Self> {
+        let status = fstat(stream)?;
+        let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
+        let path_only = || fcntl(stream, FcntlArg::F_GETFL).map(|flags| flags & OFlag::O_PATH.bits() != 0);
+        Ok(match kind {
+            _ if kind == SFlag::S_IFDIR || path_only()? => Self::Place,
+            SFlag::S_IFREG | SFlag::S_IFBLK => Self::File(status.st_dev, status.st_ino),
+            SFlag::S_IFSOCK => Self::Socket(status.st_dev, status.st_ino),
+            SFlag::S_IFCHR if (major(status.st_rdev), minor(status.st_rdev)) == (1, 3) => Self::Null,
+            _ => Self::Stream,
+        })
     }
 }
 

@@ -226,6 +226,11 @@ impl Shared<'_> {
             if exited {
                 return match child.wait() {
                     Ok(status) => Ok(Some(status.into_raw())),
+                    // Asked again, it says how the command ended.
+                    Err(error @ Runtime::Io { .. }) => {
+                        send(stream, &Told::Said(chain(&error)), &[])?;
+                        continue;
+                    }
                     Err(error) => {
                         self.finish(&chain(&error));
                         Ok(None)

@@ -14,7 +14,7 @@ mod ticker;
 
 pub(crate) use hit::Hits;
 pub use hit::Limit;
-pub(crate) use output::{Budget, Tap, Taps};
+pub(crate) use output::Budget;
 
 use crate::{
     cgroup::{Controller, Groups, Hierarchies, Parent, Version},
@@ -58,7 +58,6 @@ pub(crate) struct Limiter {
     hits: Arc<Hits>,
     tickers: Vec<Ticker>,
     deadlines: Option<Deadlines>,
-    taps: Taps,
 }
 
 impl Limiter {
@@ -79,7 +78,7 @@ impl Limiter {
         report.resources(limits);
         let before = report.disk(limits)?;
         let hits = Arc::default();
-        Ok(Self { groups, before, hits, tickers: Vec::new(), deadlines: None, taps: Taps::default() })
+        Ok(Self { groups, before, hits, tickers: Vec::new(), deadlines: None })
     }
 
     /// A directory of the host that is writable inside although the plan does not show it.
@@ -118,10 +117,6 @@ impl Limiter {
 
     pub(crate) fn hits(&self) -> &Arc<Hits> {
         &self.hits
-    }
-
-    pub(crate) fn taps(&self) -> &Taps {
-        &self.taps
     }
 
     /// What was reached so far, and how often.

@@ -45,6 +45,9 @@ pub(crate) const GIVEN: u32 = 1 << 3;
 /// In [`Request::flags`]: pid 1 ends with this command.
 pub(crate) const LAST: u32 = 1 << 6;
 
+/// Bit `n` of [`Request::flags`], after that of [`LAST`]: descriptor `n` is the sandbox's own `/dev/null`, whatever comes with it.
+pub(crate) const NULL: u32 = 1 << 7;
+
 /// What the host asks.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

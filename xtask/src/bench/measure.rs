@@ -1,5 +1,6 @@
 //! Interleaved timing: every command once a round, in rotated order, so that a busy moment hits all alike.
 
+use std::fs::File;
 use std::hint;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::process;
@@ -121,6 +123,18 @@ fn start_where<T: Send>(subject: &Subject, start: impl FnOnce(Command) -> Result
         start(command)
     };
     thread::scope(|scope| scope.spawn(there).join()).map_err(|_| anyhow!("the thread failed"))?
+}
+
+/// A mount namespace like ours, but for what is changed in it.
+pub(super) fn namespace(change: impl FnOnce() -> Result<()> + Send) -> Result<OwnedFd> {
+    let make = || {
+        let nothing = None::<&str>;
+        unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace of its own")?;
+        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+        change()?;
+        Ok(File::open("/proc/thread-self/ns/mnt")?.into())
+    };
+    thread::scope(|scope| scope.spawn(make).join()).map_err(|_| anyhow!("the thread failed"))?
 }
 
 /// The value that a share of all values lies below.

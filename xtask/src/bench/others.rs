@@ -1,17 +1,15 @@
 //! The other peers, each with the isolation it can give closest to ours. One that is not installed, or does not start, is
 //! skipped by name.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
-use super::measure::Subject;
+use super::measure::{self, Subject};
 use super::peers::Scene;
 use crate::process;
 use crate::requirements::find;
@@ -108,7 +106,8 @@ impl Scene {
     /// crun refuses where control groups of both versions are mounted, so it sees those of version 2 alone.
     fn crun(&self, bundle: &Path) -> Result<Subject> {
         let unified = Path::new("/sys/fs/cgroup/unified");
-        let within = unified.exists().then(|| bound(unified, Path::new("/sys/fs/cgroup"))).transpose()?;
+        let alone = || measure::namespace(|| bind(unified, Path::new("/sys/fs/cgroup")));
+        let within = unified.exists().then(alone).transpose()?;
         let mut crun = self.engine("crun", bundle);
         if within.is_some() {
             let engine = crun.command;
@@ -118,7 +117,7 @@ impl Scene {
                 command
             });
         }
-        Ok(Subject { within: within.map(Into::into), ..crun })
+        Ok(Subject { within, ..crun })
     }
 
     fn firejail(&self) -> Subject {
@@ -176,14 +175,7 @@ fn without_wrapper(codex: &Path) -> Option<PathBuf> {
     targets.map(|target| target.join("bin/codex")).find(|program| program.is_file())
 }
 
-/// A mount namespace like ours, but for `source`, which stands at `target` as well.
-fn bound(source: &Path, target: &Path) -> Result<File> {
-    let make = || {
-        let nothing = None::<&str>;
-        unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace of its own")?;
-        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
-        mount(Some(source), target, nothing, MsFlags::MS_BIND, nothing)?;
-        Ok(File::open("/proc/thread-self/ns/mnt")?)
-    };
-    thread::scope(|scope| scope.spawn(make).join()).map_err(|_| anyhow!("the thread failed"))?
+fn bind(source: &Path, target: &Path) -> Result<()> {
+    let nothing = None::<&str>;
+    Ok(mount(Some(source), target, nothing, MsFlags::MS_BIND, nothing)?)
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use nix::mount::{MsFlags, mount};
 
 use super::measure::{self, Subject, Timing};
 use super::peers::Scene;
@@ -21,6 +22,8 @@ pub(super) struct Tables {
     pub launch: Vec<(&'static str, f64)>,
 }
 
+/// Mounts that a host has besides, where it has many.
+const MOUNTS: usize = 200;
 /// Files to hide where many are.
 const MANY: usize = 1000;
 /// The tree in which few are hidden: files, directories, and those among the files that are denied.
@@ -47,7 +50,34 @@ pub(super) fn launch(scene: &Scene, rounds: usize, tables: &mut Tables) -> Resul
     section(tables, "One command in a sandbox of its own: `/bin/true`", &timings)?;
     not_measured(tables, &absent)?;
     tables.launch = timings.iter().map(|timing| (timing.name, timing.median)).collect();
-    Ok(())
+    mounted(scene, rounds, tables)
+}
+
+/// The same where the host has many mounts, as container engines and package managers leave them: a new mount namespace is a
+/// copy of them all.
+fn mounted(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    let title = format!("The same on a host with {MOUNTS} more mounts");
+    if !nix::unistd::geteuid().is_root() {
+        return not_measured(tables, &[format!("{title}: only root can have them")]);
+    }
+    let (empty, mounts) = (scene.empty(), scene.place.join("mounts"));
+    fs::create_dir(&mounts)?;
+    let within =
+        measure::namespace(|| (0..MOUNTS).try_for_each(|number| memory_mounted(&mounts.join(number.to_string()))))?;
+    let subjects = [
+        Scene::bare(),
+        scene.bubblewrap(&empty, Vec::new()),
+        scene.holdpoint("launch", &empty),
+        scene.bubblewrap_whole(),
+    ];
+    let there = |subject| Ok(Subject { within: Some(within.try_clone()?), ..subject });
+    let subjects = subjects.into_iter().map(there).collect::<Result<Vec<_>>>()?;
+    section(tables, &title, &measure::interleaved(&subjects, rounds)?)
+}
+
+fn memory_mounted(place: &Path) -> Result<()> {
+    fs::create_dir(place)?;
+    Ok(mount(Some("none"), place, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
 }
 
 /// The same where files are hidden: many in a small tree, few in a large one, more and more of them.

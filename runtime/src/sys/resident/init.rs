@@ -7,7 +7,7 @@ use crate::{
     restricted,
     syscall::{self, Result},
     wire::{
-        CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, NOBODY_LEFT, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
+        CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, NOBODY_LEFT, NULL, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
         STAGE_EXECUTE, STAGE_RIGHTS, STAGE_ROOM, STAGE_TERMINAL, STARTED, TERMINAL, TRAP, UNCHANGED,
     },
 };
@@ -145,6 +145,7 @@ struct Command {
     variables: *const *const u8,
     standard: [i32; 3],
     terminal: i32,
+    null: i32,
     layer: i32,
     limits: [u64; 3],
     failed: (u32, i32),
@@ -170,12 +171,15 @@ fn start(request: &Request, image: i32, standard: [i32; 3], layer: i32, master: 
     // SAFETY: the table has room for every pointer, the terminators and the stack above them.
     let mut command = unsafe { lay_out(text, length, &header, table.cast(), standard) };
     command.layer = layer;
-    let result = prepare_terminal(request, &mut command, master).map_err(|errno| (STAGE_TERMINAL, errno)).and_then(|()| {
+    let streams = prepare_null(request, &mut command).and_then(|()| prepare_terminal(request, &mut command, master));
+    let result = streams.map_err(|errno| (STAGE_TERMINAL, errno)).and_then(|()| {
         let stack_top = (table as usize + table_length) & !15;
         spawn(&mut command, stack_top)
     });
-    if command.terminal >= 0 {
-        syscall::close(command.terminal);
+    for fd in [command.terminal, command.null] {
+        if fd >= 0 {
+            syscall::close(fd);
+        }
     }
     syscall::unmap(table, table_length);
     syscall::unmap(text, length);
@@ -211,12 +215,26 @@ unsafe fn lay_out(text: *mut u8, length: usize, header: &Image, table: *mut *con
     };
     let (programs, arguments, variables) = (group(header.programs), group(header.arguments), group(header.variables));
     let limits = header.limits;
-    Command { directory, programs, arguments, variables, standard, terminal: -1, layer: -1, limits, failed: (0, 0) }
+    Command { directory, programs, arguments, variables, standard, terminal: -1, null: -1, layer: -1, limits, failed: (0, 0) }
+}
+
+/// Puts the sandbox's own `/dev/null` where asked: the caller's would stand on the caller's mount.
+fn prepare_null(request: &Request, command: &mut Command) -> Result<()> {
+    if request.flags & (NULL * 7) == 0 {
+        return Ok(());
+    }
+    command.null = syscall::open(c"/dev/null", syscall::O_RDWR | syscall::O_CLOEXEC)?;
+    for (index, fd) in command.standard.iter_mut().enumerate() {
+        if request.flags & (NULL << index) != 0 {
+            *fd = command.null;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the command's private terminal when it wants one, and puts its slave side where asked.
 fn prepare_terminal(request: &Request, command: &mut Command, master: &mut i32) -> Result<()> {
-    if request.flags & !LAST == 0 {
+    if request.flags & (GIVEN * 7 | TERMINAL * 7) == 0 {
         return Ok(());
     }
     if let Some(index) = (0..3).find(|index| request.flags & (GIVEN << index) != 0) {
