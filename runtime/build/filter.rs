@@ -30,11 +30,12 @@ enum Place {
     Allow,
     Kill,
     Refuse(i32),
-    /// Looks at the arguments of `clone`, `unshare`, `ioctl`, or of what makes sockets.
+    /// Looks at the arguments of `clone`, `unshare`, `ioctl`, of what makes sockets, or of `prlimit`.
     Clone,
     Unshare,
     Ioctl,
     Socket,
+    Limits,
     /// The upper half of a list that was split.
     Half(usize),
 }
@@ -84,6 +85,7 @@ fn ranges() -> Vec<Range> {
         (libc::SYS_ioctl, Place::Ioctl),
         (libc::SYS_socket, Place::Socket),
         (libc::SYS_socketpair, Place::Socket),
+        (libc::SYS_prlimit64, Place::Limits),
     ]);
     calls.sort_unstable();
     let mut ranges: Vec<Range> = Vec::new();
@@ -155,6 +157,20 @@ impl Assembler {
         self.test(libc::BPF_JEQ, libc::AF_NETLINK.cast_unsigned(), Place::Next, unknown);
         self.load(argument(2));
         self.test(libc::BPF_JEQ, 0 /* NETLINK_ROUTE */, Place::Allow, unknown);
+        self.limits();
+    }
+
+    /// One's own limits may be set, and everybody's looked at. Another's may not: whoever has the same user could take the
+    /// descriptors of pid 1 and of the warden, or have the kernel kill another command for its time (prlimit(2)).
+    fn limits(&mut self) {
+        self.here(Place::Limits);
+        self.load(argument(0));
+        self.test(libc::BPF_JEQ, 0, Place::Allow, Place::Next);
+        for half in [argument(2), argument(2) + 4] {
+            self.load(half);
+            self.test(libc::BPF_JEQ, 0, Place::Next, Place::Refuse(libc::EPERM));
+        }
+        self.test(libc::BPF_JA, 0, Place::Allow, Place::Allow);
     }
 
     fn among(&mut self, values: impl Iterator<Item = u32>, place: Place) {

@@ -2,9 +2,17 @@
 
 use crate::{socket, sys::opens};
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
+
+/// As [`Ending::end`]. Whoever is killed cannot be kept from ending by what it has to do or by what it lacks.
+pub(crate) fn end(first: Option<BorrowedFd<'_>>, control: &OwnedFd) {
+    if let Some(first) = first {
+        opens::kill(first);
+    }
+    socket::hang_up(control);
+}
 
 /// The way to end everything inside.
 #[derive(Debug)]
@@ -23,10 +31,7 @@ impl Ending {
     /// Ends everything inside. What the caller does afterwards is not reported by pid 1 any more: it has been killed, while of
     /// its closed socket it would hear when it has time to.
     pub(crate) fn end(&self) {
-        if let Some(first) = &self.first {
-            opens::kill(first.as_fd());
-        }
-        socket::hang_up(&self.control);
+        end(self.first.as_ref().map(OwnedFd::as_fd), &self.control);
     }
 
     /// The socket of pid 1 or who stands in for it.

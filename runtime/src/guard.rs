@@ -2,11 +2,11 @@
 //! the sandbox.
 
 use crate::{
+    ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
     opening::Worker,
     plan::{Kept, Plan},
-    socket,
     survey::Inode,
     sweep::Sweeper,
     warden::Warden,
@@ -150,8 +150,8 @@ pub(crate) struct Charge {
     pub(crate) resident: OwnedFd,
     /// The pidfd of pid 1.
     pub(crate) first: OwnedFd,
-    /// The sandbox's socket, closed when a promise cannot be kept.
-    pub(crate) control: Arc<OwnedFd>,
+    /// What is done when a promise cannot be kept.
+    pub(crate) ending: Arc<Ending>,
     /// Whoever closes the watch last waits for the kernel to tear it down: that must be the sweeper.
     pub(crate) watch: Option<Watch>,
     pub(crate) sweeper: Option<Sweeper>,
@@ -171,12 +171,12 @@ impl Guard {
         }
         let mut warden = Warden::default();
         let failed = Arc::new(OnceLock::new());
-        let control = Arc::clone(&charge.control);
+        let ending = Arc::clone(&charge.ending);
         if let Err(error) = charge.cover_new(&mut warden) {
             // Its command may have been quicker than we are, and then all is well. What became of it says which.
             charge.last.then_some(()).ok_or(error)?;
             failed.get_or_init(|| NOT_COVERED);
-            socket::hang_up(&control);
+            ending.end();
         }
         let (stopped, stop) = io::pipe().map_err(Error::io("make the guard's pipe"))?;
         let late = Arc::new(Late(Mutex::new((charge, warden))));
@@ -184,7 +184,7 @@ impl Guard {
         let work = move || {
             if look_after(&works, stopped.as_fd()).is_err() {
                 tell.get_or_init(|| NOT_COVERED);
-                socket::hang_up(&control);
+                ending.end();
             }
             drop(works.lock().0.watch.take());
             let sweeper = works.lock().0.sweeper.take();

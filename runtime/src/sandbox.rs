@@ -5,7 +5,7 @@ use crate::{
     child::Child,
     command::{Asked, Command},
     compile::{self, Ends, Entrance},
-    ending::Ending,
+    ending::{self, Ending},
     enforced::{Enforced, Protection},
     error::{Error, Result},
     exec::ExecGuard,
@@ -233,7 +233,7 @@ impl Sandbox {
         Ok(Charge {
             resident,
             first: self.first.pidfd.try_clone().map_err(Error::io("copy the pidfd of pid 1"))?,
-            control: self.control(),
+            ending: self.ending()?,
             watch,
             sweeper,
             hurry: !self.plan().deny_read.is_empty(),
@@ -384,8 +384,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // Pid 1 ends when its socket does; the kernel then ends the rest and reports pid 1 last (pid_namespaces(7)).
-        socket::hang_up(&self.ground.control);
+        // The kernel ends the rest with pid 1, and reports it last (pid_namespaces(7)).
+        ending::end(self.restricted.is_none().then(|| self.first.pidfd.as_fd()), &self.ground.control);
         self.ground.limits.stop();
         // Removing a reservation also lifts the mount on it, so nobody may be inside then.
         let emptied = self.ground.emptied.load(Ordering::Acquire);

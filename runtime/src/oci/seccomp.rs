@@ -24,6 +24,7 @@ pub(super) fn seccomp() -> Value {
     for request in table::TERMINAL_REQUESTS {
         rules.push(rule(&["ioctl"], libc::EPERM, json!([masked(1, u64::from(u32::MAX), u64::from(*request))])));
     }
+    rules.push(rule(&["prlimit64"], libc::EPERM, json!([compare(0, "NE", 0), compare(2, "NE", 0)])));
     rules.extend(families());
     json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": [ARCHITECTURE], "syscalls": rules})
 }
@@ -124,12 +125,13 @@ mod tests {
         rule.map(|rule| rule["errnoRet"].as_u64().unwrap())
     }
 
-    const CONDITIONAL: [(&str, i64); 5] = [
+    const CONDITIONAL: [(&str, i64); 6] = [
         ("unshare", libc::SYS_unshare),
         ("clone", libc::SYS_clone),
         ("ioctl", libc::SYS_ioctl),
         ("socket", libc::SYS_socket),
         ("socketpair", libc::SYS_socketpair),
+        ("prlimit64", libc::SYS_prlimit64),
     ];
 
     #[test]
@@ -178,7 +180,7 @@ mod tests {
             let arguments = [low | high, second, third, 0, 0, 0];
             let (sandbox, engine) = (kernel(number, arguments), engine(name, arguments));
             // An engine compares the whole register where the kernel and a sandbox look at the lower half: never less.
-            let stricter = name.starts_with("socket") && sandbox.is_none() && (high != 0 || third > u64::from(u32::MAX));
+            let stricter = (name.starts_with("socket") || name == "prlimit64") && sandbox.is_none() && (high != 0 || third > u64::from(u32::MAX));
             prop_assert!(sandbox == engine || stricter && engine.is_some(), "{name} {arguments:x?}: {sandbox:?} {engine:?}");
         }
     }

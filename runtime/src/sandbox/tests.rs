@@ -5,7 +5,10 @@ use crate::{
     plan::Access,
     program::{Root, Step},
 };
-use nix::unistd::geteuid;
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::geteuid,
+};
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
@@ -62,6 +65,34 @@ fn seccomp_refuses_new_user_namespaces_and_handles() {
     let number = libc::SYS_keyctl;
     let keyring = format!("python3 -c 'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall({number},0,-3,0) < 0)'");
     assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), &keyring);
+}
+
+#[test]
+fn seccomp_refuses_limits_for_others() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    let limit = |who: &str, values: &str| {
+        format!("python3 -c 'import os,resource as r; r.prlimit({who}, r.RLIMIT_NOFILE{values})'")
+    };
+    assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), &limit("os.getppid()", ", (50, 50)"));
+    let sandbox = builder.start().unwrap();
+    for allowed in [limit("0", ", (50, 50)"), limit("os.getppid()", "")] {
+        assert!(run_script(&sandbox, &allowed), "{allowed}");
+    }
+}
+
+#[test]
+fn a_pid_1_that_cannot_listen_any_longer_ends_with_everything_inside() {
+    let workspace = workspace();
+    let plan = builder(workspace.path()).plan().unwrap();
+    let unfiltered = |program: &mut Program| program.steps.retain(|step| !matches!(step, Step::Seccomp(_)));
+    let sandbox = Sandbox::start_edited(plan, unfiltered).unwrap();
+    let script = "sleep 100 & python3 -c 'import resource as r; r.prlimit(1, r.RLIMIT_NOFILE, (0, 0))'";
+    let mut child = sandbox.command("sh").args(["-c", script]).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+    drop(child.wait());
+    assert!(sandbox.command("true").spawn().is_err());
+    let mut ended = [PollFd::new(sandbox.pidfd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut ended, PollTimeout::from(20_000_u16)), Ok(1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! System calls of the resident program, with the few structures they need. Results are the value or the errno.
 
+use crate::restricted;
 use core::{arch::asm, ffi::CStr, mem, ptr};
 
 #[cfg(target_arch = "x86_64")]
@@ -304,7 +305,12 @@ pub(crate) fn wait_readable<const N: usize>(fds: [i32; N]) -> [bool; N] {
         returned: i16,
     }
     let mut polls = fds.map(|fd| Poll { fd, events: 1, returned: 0 });
-    while call(number::PPOLL, [polls.as_mut_ptr() as usize, N, 0, 0, 8, 0]).is_err() {}
+    // Neither interrupted nor short of memory: who waits like that would do so for ever, and hear of nothing.
+    while let Err(errno) = call(number::PPOLL, [polls.as_mut_ptr() as usize, N, 0, 0, 8, 0]) {
+        if errno != 4 /* EINTR */ && errno != 12 /* ENOMEM */ {
+            restricted::end(71);
+        }
+    }
     polls.map(|poll| poll.returned != 0)
 }
 
