@@ -205,11 +205,13 @@ impl Builder {
         let shown = |path: &PathBuf| plan::shows(&view, path);
         let watched = found.directories.into_iter().chain(found.hidden).chain(found.beyond.into_iter().filter(shown));
         let watched = watched.collect();
+        let channels = found.channels.into_iter().filter(shown).collect();
         let exec_deny = self.exec_deny.iter().map(|path| resolve("exec_deny path", path)).collect::<Result<_>>()?;
         Ok(Plan {
             view,
             workspace: workspace.map(|(path, _)| path),
             masks,
+            channels,
             strangers,
             kept: found.protected.into_iter().map(kept).collect(),
             pins: found.pins,

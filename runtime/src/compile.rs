@@ -385,10 +385,17 @@ impl Compiler {
             self.pin(path, NOEXEC, true)?;
         }
         for mask in plan.masks.iter().filter(|mask| plan.shows(&mask.path)) {
-            let name = if mask.directory { MASK_DIRECTORY } else { MASK_FILE };
-            let (at, target) = self.place(&mask.path)?;
-            self.step(Step::Mask { at, masks: MASKS, name, target });
+            self.mask(&mask.path, if mask.directory { MASK_DIRECTORY } else { MASK_FILE })?;
         }
+        for path in &plan.channels {
+            self.mask(path, MASK_FILE)?;
+        }
+        Ok(())
+    }
+
+    fn mask(&mut self, path: &Path, name: &'static CStr) -> Result<()> {
+        let (at, target) = self.place(path)?;
+        self.step(Step::Mask { at, masks: MASKS, name, target });
         Ok(())
     }
 

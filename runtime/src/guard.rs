@@ -127,7 +127,7 @@ struct Lists {
 
 fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> {
     lists.roots = plan.workspace.iter().chain(&plan.roots).cloned().collect();
-    lists.masked = plan.masks.iter().map(|mask| mask.path.clone()).collect();
+    lists.masked = plan.masks.iter().map(|mask| &mask.path).chain(&plan.channels).cloned().collect();
     let (absent, kept): (Vec<_>, Vec<_>) = plan.kept.iter().partition(|kept| matches!(kept, Kept::Absent { .. }));
     lists.kept = kept.into_iter().map(Kept::path).cloned().collect();
     lists.absent = absent.into_iter().map(Kept::path).cloned().collect();

@@ -15,7 +15,7 @@ const FEW: usize = 1_000;
 
 /// Whether the plan's mounts fit into one namespace, beside the host's, of which a new one starts with a copy.
 pub(crate) fn fit(plan: &Plan) -> Result<()> {
-    let asked = plan.masks.len() + plan.kept.len() + plan.pins.len() + plan.exec_deny.len();
+    let asked = plan.masks.len() + plan.channels.len() + plan.kept.len() + plan.pins.len() + plan.exec_deny.len();
     if asked < FEW {
         return Ok(());
     }

@@ -158,6 +158,9 @@ pub struct Plan {
     pub workspace: Option<PathBuf>,
     /// Paths covered at the start.
     pub masks: Vec<Masked>,
+    /// Sockets and FIFOs covered at the start, because somebody outside may be at their other end.
+    #[serde(default)]
+    pub channels: Vec<PathBuf>,
     /// Whether of `/etc` is shown what a stranger to this host may read, as root would see the rest of it otherwise.
     #[serde(default)]
     pub strangers: bool,

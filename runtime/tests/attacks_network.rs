@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use arena::{Arena, Host};
+use holdpoint_runtime::{Access, Sandbox};
 
 /// Python that tries one way after the other; each line is a socket and what to do with it.
 const HELPERS: &str = "import os, socket, sys\n\
@@ -116,6 +117,57 @@ fn sockets_with_a_path() {
     };
     let lines = "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ntried(lambda: s.sendto(b'HIT', sys.argv[1]))";
     reaches_nothing(lines, datagram, |socket| eventually(|| socket.recv(&mut [0; 16]).is_ok()));
+}
+
+/// A server's own socket in the workspace, as tmux, databases and editors have them.
+#[test]
+fn sockets_in_the_workspace() {
+    let listen = |arena: &Arena| {
+        let listener = UnixListener::bind(arena.path("server.sock")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        (listener, String::new())
+    };
+    let hit = |listener: &UnixListener| eventually(|| listener.accept().is_ok());
+    for path in ["'server.sock'", "'/proc/self/cwd/server.sock'"] {
+        reaches_nothing(&format!("tried(lambda: connected(socket.AF_UNIX, {path}))"), listen, hit);
+    }
+    let lines = "os.symlink('server.sock', 'link')\ntried(lambda: connected(socket.AF_UNIX, 'link'))";
+    reaches_nothing(lines, listen, hit);
+    let lines = "tried(lambda: os.link('server.sock', 'other'))\ntried(lambda: os.rename('server.sock', 'other'))\n\
+        tried(lambda: connected(socket.AF_UNIX, 'other'))\ntried(lambda: connected(socket.AF_UNIX, 'server.sock'))";
+    reaches_nothing(lines, listen, hit);
+    let datagram = |arena: &Arena| {
+        let socket = UnixDatagram::bind(arena.path("log.sock")).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (socket, String::new())
+    };
+    let lines = "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ntried(lambda: s.sendto(b'HIT', 'log.sock'))";
+    reaches_nothing(lines, datagram, |socket| eventually(|| socket.recv(&mut [0; 16]).is_ok()));
+}
+
+#[test]
+fn what_leads_out_is_hidden_in_a_read_only_workspace_too_and_what_leads_nowhere_stays() {
+    let workspace = tempfile::tempdir().unwrap();
+    let path = |name: &str| workspace.path().join(name);
+    let listener = UnixListener::bind(path("live")).unwrap();
+    drop(UnixListener::bind(path("stale")).unwrap());
+    nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path("fifo")).unwrap();
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let sandbox = Sandbox::builder().system().workspace(workspace.path(), access).start().unwrap();
+        assert_eq!(sandbox.plan().channels, [path("fifo"), path("live")]);
+        let said = sandbox.enforced().warnings.iter().filter(|warning| warning.contains("leads to somebody outside"));
+        assert_eq!(said.count(), 2);
+        let script = "echo HIT > fifo; stat -c %F fifo live stale; rm stale 2>&1 | grep -o Read-only";
+        let output = sandbox.command("sh").args(["-c", script]).env("PATH", "/usr/bin:/bin").output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        assert!(output.starts_with("regular empty file\nregular empty file\nsocket\n"), "{output}");
+        assert_eq!(output.contains("Read-only"), access == Access::ReadOnly, "{output}");
+    }
+    assert!(!path("stale").exists(), "a socket that nobody has bound may be removed, and bound anew");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody notices that it was looked at");
+    assert!((&reader).read(&mut [0; 16]).is_ok_and(|length| length == 0));
 }
 
 #[test]

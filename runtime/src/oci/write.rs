@@ -37,8 +37,9 @@ pub fn to_spec(plan: &Plan, process: &Process) -> Result<Exported, Error> {
 pub(super) fn config(plan: &Plan, process: &Process, is_file: impl Fn(&Path) -> bool) -> Result<Value, Error> {
     let json = serde_json::to_string(plan).map_err(|_| unspeakable(plan))?;
     let masked = view::PROC_MASKED.iter().map(|file| Ok(format!("/{file}")));
-    let shown = plan.masks.iter().filter(|mask| mounts::shows(plan, &mask.path));
-    let masked = masked.chain(shown.map(|mask| text(&mask.path)));
+    let hidden = plan.masks.iter().map(|mask| &mask.path).chain(&plan.channels);
+    let shown = hidden.filter(|path| mounts::shows(plan, path));
+    let masked = masked.chain(shown.map(|path| text(path)));
     // The devices are the host's own inodes, whose mode the host's root could change.
     let devices = view::DEVICES.iter().filter(|_| process.user == 0).map(|device| Ok(format!("/dev/{device}")));
     let kept = plan.kept.iter().filter_map(|kept| match kept {
@@ -187,6 +188,7 @@ fn unspeakable(plan: &Plan) -> Error {
     let others = plan
         .workspace
         .iter()
+        .chain(&plan.channels)
         .chain(&plan.pins)
         .chain(&plan.exec_deny)
         .chain(&plan.watched)

@@ -29,6 +29,8 @@ pub(crate) struct Found {
     /// Directories below masks, and those that absolute patterns search outside of every root.
     pub(crate) hidden: Vec<PathBuf>,
     pub(crate) beyond: Vec<PathBuf>,
+    /// Sockets and FIFOs with somebody at their other end.
+    pub(crate) channels: Vec<PathBuf>,
     /// Inodes of denied files.
     pub(crate) denied: Vec<Inode>,
     pub(crate) warnings: Vec<String>,
@@ -57,6 +59,7 @@ impl Found {
         for (own, others) in [
             (&mut self.named, &mut other.named),
             (&mut self.links, &mut other.links),
+            (&mut self.channels, &mut other.channels),
             (&mut self.aliasing, &mut other.aliasing),
             (&mut self.hidden, &mut other.hidden),
             (&mut self.beyond, &mut other.beyond),

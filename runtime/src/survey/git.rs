@@ -50,7 +50,9 @@ impl Guarded {
                     _ => {}
                 }
             }
-            Kind::Other => self.protected.push(Protected::Existing { path: dotgit.to_owned(), directory: false }),
+            Kind::Channel | Kind::Other => {
+                self.protected.push(Protected::Existing { path: dotgit.to_owned(), directory: false })
+            }
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Survey {
     /// What to hide, the shallowest only. An absolute pattern can put a mask outside of every root: skip those that the
     /// view does not have.
     pub(crate) masks: Vec<Mask>,
+    /// Sockets and FIFOs through which somebody outside can be reached.
+    pub(crate) channels: Vec<PathBuf>,
     /// What to keep as it is in a writable workspace and in the `git_dirs`.
     pub(crate) protected: Vec<Protected>,
     /// Directories between a root and something above: mounted on themselves they cannot be renamed away. Parents come first.
@@ -256,6 +258,10 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
             }
         } else if inside_workspace || !globs.is_empty() {
             walk.run(root, &mut found)?;
+        } else if workspace {
+            let mut all = Found::default();
+            walk.run(root, &mut all)?;
+            found.channels = all.channels;
         }
     }
     outside(&globs, &roots, &mut found)?;
@@ -304,7 +310,12 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         list.sort_unstable_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
         list.dedup();
     }
+    found.channels.retain(|path| visible(path));
+    found.channels.sort_unstable();
+    let leads_out = |path: &PathBuf| format!("{} leads to somebody outside and is hidden", path.display());
+    found.warnings.extend(found.channels.iter().map(leads_out));
     Ok(Survey {
+        channels: found.channels,
         masks,
         protected,
         pins,

@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::libc::{DT_DIR, DT_LNK, DT_REG, DT_UNKNOWN};
+use nix::libc::{DT_DIR, DT_FIFO, DT_LNK, DT_REG, DT_SOCK, DT_UNKNOWN};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, Statfs, TMPFS_MAGIC, fstatfs};
 
@@ -41,7 +42,9 @@ pub(crate) enum Kind {
     Directory,
     File,
     Symlink,
-    /// FIFO, socket, device: matched and masked like a file, never opened.
+    /// A socket or a FIFO: matched and masked like a file, never opened.
+    Channel,
+    /// A device: the same.
     Other,
 }
 
@@ -133,7 +136,7 @@ impl Walk<'_> {
             Kind::File => {
                 found.denied.push((status.st_dev, status.st_ino));
             }
-            Kind::Symlink | Kind::Other => {}
+            Kind::Symlink | Kind::Channel | Kind::Other => {}
         }
         Ok(())
     }
@@ -282,7 +285,7 @@ impl Reader {
             match kind {
                 Kind::Directory => todo.push(at.child(name, States::default(), States::default(), Mode::Denied)),
                 Kind::File => self.found.denied.push(inode),
-                Kind::Symlink | Kind::Other => {}
+                Kind::Symlink | Kind::Channel | Kind::Other => {}
             }
             return;
         }
@@ -318,14 +321,15 @@ impl Reader {
                 }
             }
             Kind::Symlink => walk.symlink(at, name, hit, found, lower),
-            Kind::File | Kind::Other if hit => {
+            Kind::File | Kind::Channel | Kind::Other if hit => {
                 found.masks.push(Mask { path: at.path.join(name), directory: false });
                 if kind == Kind::File {
                     found.denied.push(inode);
                 }
             }
             Kind::File if at.mode == Mode::Full && !walk.globs.is_empty() => self.files.push(inode),
-            Kind::File | Kind::Other => {}
+            Kind::Channel if at.mode == Mode::Full => found.channels.extend(leading_out(at.path.join(name))),
+            Kind::File | Kind::Channel | Kind::Other => {}
         }
     }
 }
@@ -364,12 +368,28 @@ pub(crate) fn entry_at(path: &Path) -> Result<Result<Kind, Kind>, Errno> {
     Ok(if is_marked(&status) { Err(kind) } else { Ok(kind) })
 }
 
+/// The path of a socket or a FIFO, if there may be somebody at its other end. Who holds a FIFO is not to be learned without
+/// being noticed. A socket tells everybody whether it is bound, and nobody notices a datagram socket that asks: where another
+/// kind is bound the kernel refuses it, and to one of its own kind it sends nothing (unix(7), connect(2)).
+fn leading_out(path: PathBuf) -> Option<PathBuf> {
+    let kind = fstatat(AT_FDCWD, &path, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?.st_mode;
+    if SFlag::from_bits_truncate(kind) & SFlag::S_IFMT == SFlag::S_IFIFO {
+        return Some(path);
+    }
+    let asked = UnixAddr::new(&path).and_then(|address| {
+        let asking = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        connect(asking.as_raw_fd(), &address)
+    });
+    (!matches!(asked, Err(Errno::ECONNREFUSED | Errno::ENOENT))).then_some(path)
+}
+
 impl Kind {
     pub(super) fn of(status: &FileStat) -> Kind {
         match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFDIR => Kind::Directory,
             SFlag::S_IFREG => Kind::File,
             SFlag::S_IFLNK => Kind::Symlink,
+            SFlag::S_IFSOCK | SFlag::S_IFIFO => Kind::Channel,
             _ => Kind::Other,
         }
     }
@@ -382,6 +402,7 @@ fn known_kind(kind: u8) -> Option<Kind> {
         DT_DIR => Some(Kind::Directory),
         DT_REG => Some(Kind::File),
         DT_LNK => Some(Kind::Symlink),
+        DT_SOCK | DT_FIFO => Some(Kind::Channel),
         _ => Some(Kind::Other),
     }
 }
