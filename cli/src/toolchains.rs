@@ -1,9 +1,8 @@
 //! Toolchains that live in a home directory, which a sandbox otherwise does not see.
 //!
 //! Programs, libraries and package sources only, with what was configured inside of them. Never the files that tools keep
-//! credentials in: not `~/.cargo/config.toml` or
-//! `credentials.toml`, not `~/.npmrc`, `~/.netrc`, `~/.gitconfig` or anything of `~/.config`. A profile that needs one of
-//! them names it in `readable_paths`.
+//! credentials in: not `~/.cargo/config.toml` or `credentials.toml`, not `~/.npmrc`, `~/.netrc`, `~/.gitconfig` or anything
+//! of `~/.config`. A profile that needs one of them names it in `readable_paths`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
