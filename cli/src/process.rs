@@ -261,6 +261,10 @@ pub(crate) fn not_started(error: runtime::Error) -> Error {
         runtime::Error::Plan { what, path, why } => {
             let why = plain(&why);
             let (why, next) = why.split_once("; ").unwrap_or((&why, ""));
+            // Not the configuration: what was asked of this one command.
+            if what == "command" {
+                return Error::Usage { why: format!("{} {why}", path.display()), next: next.to_owned() };
+            }
             Error::Setting { what: format!("{what} {}", path.display()), why: why.to_owned(), next: next.to_owned() }
         }
         other => Error::Unenforceable { what: "the sandbox".into(), why: chain(&other), next: doctor.into() },

@@ -58,6 +58,36 @@ fn streams_pass_through_as_they_are() {
 }
 
 #[test]
+fn a_stream_that_is_a_directory_or_takes_no_more_is_said() {
+    let machine = Machine::new();
+    let run = |script: &str| machine.command(["run", "--profile", "free", "--", "sh", "-c", script]);
+    let mut directory = run("true");
+    directory.stdin(std::fs::File::open(machine.workspace()).unwrap());
+    let done = finish(directory.spawn().unwrap());
+    assert_eq!(done.code, 64, "{}", done.err);
+    assert!(done.err.contains("the host's files") && done.err.contains("/dev/null"), "{}", done.err);
+    // Takes as little as a full disk does.
+    machine.file("read-only", "as it was");
+    let mut full = run("echo lost");
+    full.stdout(std::fs::File::open(machine.workspace().join("read-only")).unwrap());
+    let done = finish(full.spawn().unwrap());
+    assert_eq!(done.code, 74, "{}", done.err);
+    assert!(done.err.contains("cannot write what the command printed"), "{}", done.err);
+}
+
+#[test]
+fn a_loop_over_a_file_reads_all_of_it() {
+    let machine = Machine::new();
+    machine.file("list", "one\ntwo\nthree\n");
+    let run = format!("{} run --profile free --", env!("CARGO_BIN_EXE_holdpoint"));
+    let script = format!("while read line; do echo $line; {run} true; done < list; (read line; {run} cat) < list");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(machine.workspace()).env("HOME", machine.home());
+    let done = finish(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    assert_eq!((done.code, done.out.as_str()), (0, "one\ntwo\nthree\ntwo\nthree\n"), "{}", done.err);
+}
+
+#[test]
 fn arguments_pass_as_bytes() {
     let machine = Machine::new();
     let odd = OsString::from_vec(vec![b'a', 0xff, b'\n', 0x1b]);
