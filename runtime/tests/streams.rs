@@ -89,17 +89,27 @@ fn a_file_that_is_read_is_not_opened_again_to_be_written() {
 }
 
 #[test]
-fn a_log_that_is_written_is_neither_read_nor_cut_nor_made_setuid() {
-    let script = ": > /proc/self/fd/1; chmod 4755 /proc/self/fd/1; cat /proc/self/fd/1 >&2; echo more";
+fn a_log_that_is_written_is_neither_cut_nor_made_setuid() {
+    // Writing takes the bit away again, so it comes last.
+    let script = ": > /proc/self/fd/1; echo more; chmod 4755 /proc/self/fd/1";
     let scene = Scene::new(Access::ReadOnly);
-    let log = || OpenOptions::new().append(true).open(scene.path("lines")).unwrap().into();
-    let seen = || Some(scene.create("seen"));
-    scene.inside(script.split("cat").next().unwrap(), [None, Some(log()), None]);
-    assert_eq!((scene.text("lines").as_str(), scene.mode("lines") & 0o4000), ("one\ntwo\nthree\n", 0));
-    scene.inside("echo more", [None, Some(log()), None]);
-    assert_eq!(scene.text("lines"), "one\ntwo\nthree\nmore\n");
-    Scene::bare(script, [None, Some(log()), seen()]);
+    let log = || Some(OpenOptions::new().append(true).open(scene.path("lines")).unwrap().into());
+    scene.inside(script, [None, log(), None]);
+    assert_eq!((scene.text("lines").as_str(), scene.mode("lines") & 0o4000), ("one\ntwo\nthree\nmore\n", 0));
+    Scene::bare(script, [None, log(), None]);
     assert_eq!((scene.text("lines").as_str(), scene.mode("lines")), ("more\n", 0o4755));
+}
+
+#[test]
+fn a_log_that_is_written_is_not_read() {
+    let scene = Scene::new(Access::ReadWrite);
+    let log = || Some(OpenOptions::new().read(true).append(true).open(scene.path("lines")).unwrap().into());
+    let script = "exec 3>&1; timeout 1 cat /proc/self/fd/3 > seen";
+    scene.inside(script, [None, log(), None]);
+    assert_eq!(scene.text("seen"), "");
+    let bare = script.replace("seen", scene.path("seen").to_str().unwrap());
+    Scene::bare(&bare, [None, log(), None]);
+    assert_eq!(scene.text("seen"), "one\ntwo\nthree\n");
 }
 
 #[test]
