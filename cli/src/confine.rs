@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdpoint_approval_web::plan::Digest;
-use holdpoint_policy::{Loss, SandboxMode};
+use holdpoint_policy::{Loss, SandboxMode, paths};
 use holdpoint_runtime::{Access, Builder, Limits, Opening, Protection, Sandbox};
 
 use crate::error::Error;
@@ -142,8 +142,11 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
         builder.deny_read_except(expanded(&entry.value.glob), entry.value.except.iter().map(expanded));
     }
     builder.deny_read_strict(policy.deny_read_strict.value);
+    // What a file above the workspace protects may lie beside it, where nothing can be changed anyway.
     for entry in &policy.protect {
-        builder.protect(&entry.value);
+        if visible.iter().any(|shown| root.join(&entry.value).starts_with(shown)) {
+            builder.protect(&entry.value);
+        }
     }
     // Whatever decides about the next run must not be written by this one.
     for own in [&loaded.user_config, &places.config] {
@@ -202,17 +205,7 @@ fn limits(policy: &holdpoint_policy::Policy) -> Limits {
 fn expanded_pattern(home: &Path, pattern: &str) -> String {
     match pattern.strip_prefix("~/") {
         None => pattern.to_owned(),
-        Some(rest) => {
-            let mut literal = String::new();
-            for c in home.to_string_lossy().chars() {
-                if "*?[]{}\\".contains(c) {
-                    literal.extend(['[', c, ']']);
-                } else {
-                    literal.push(c);
-                }
-            }
-            format!("{literal}/{rest}")
-        }
+        Some(rest) => format!("{}/{rest}", paths::literal(&home.to_string_lossy())),
     }
 }
 

@@ -12,7 +12,8 @@ use crate::error::Error;
 /// The largest configuration or AGENTS.md file that is read.
 pub(crate) const LARGEST: u64 = 1 << 20;
 
-/// The content of a regular file of at most [`LARGEST`] bytes; `None` when there is no such file.
+/// The content of a regular file of at most [`LARGEST`] bytes, wherever links lead; `None` when there is no such file. For
+/// files that the person or the administrator names; those of a project are read by [`crate::project`].
 ///
 /// # Errors
 /// [`Error::Setting`] for anything else: a file that is there and cannot be read may hold what forbids something.
@@ -23,6 +24,15 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound || is_held(path) => return Ok(None),
         Err(error) => return Err(wrong(&error, "make it a readable file, or remove it")),
     };
+    content(file, path).map(Some)
+}
+
+/// All of a file of at most [`LARGEST`] bytes.
+///
+/// # Errors
+/// [`Error::Setting`] when it is larger or cannot be read.
+pub(crate) fn content(file: File, path: &Path) -> Result<Vec<u8>, Error> {
+    let wrong = |why: &dyn std::fmt::Display, next: &str| Error::setting(path, why, next);
     let mut content = Vec::new();
     file.take(LARGEST + 1)
         .read_to_end(&mut content)
@@ -30,12 +40,12 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     if content.len() as u64 > LARGEST {
         return Err(wrong(&"it is larger than 1 MiB", "make it smaller"));
     }
-    Ok(Some(content))
+    Ok(content)
 }
 
 /// Whether this name, or the directory it would be in, is a socket, or was one a moment ago: it says nothing. A sandbox of
 /// another run holds protected names that do not exist with sockets.
-fn is_held(path: &Path) -> bool {
+pub(crate) fn is_held(path: &Path) -> bool {
     let held = |path: &Path| match path.symlink_metadata() {
         Ok(found) => found.file_type().is_socket(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,

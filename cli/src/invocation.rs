@@ -219,7 +219,8 @@ impl<'a> Invocation<'a> {
     }
 
     fn edit(&mut self, patch: &Patch, ttl: Duration) -> Result<u8, Error> {
-        let action = Action::Edit(holdpoint_policy::Edit { paths: patch.paths() });
+        let workspace = self.loaded.workspace.root.clone();
+        let action = Action::Edit(holdpoint_policy::Edit { workspace, paths: patch.paths() });
         let diff = patch.render();
         let event = |kind| Event::edit(kind, &patch.paths(), &diff, &self.about);
         let mut judgement = self.judge(&action, &event(HookEvent::PreToolUse))?;

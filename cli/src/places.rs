@@ -98,16 +98,30 @@ impl Workspace {
     /// [`Error::Setting`] when there is no such directory.
     pub(crate) fn find(named: Option<&Path>) -> Result<Self, Error> {
         let cwd = std::env::current_dir().and_then(fs::canonicalize);
-        let root = match (named, &cwd) {
-            (Some(named), _) => canonical_directory(named)?,
-            (None, Ok(cwd)) => git_root(cwd).unwrap_or_else(|| cwd.clone()),
+        match (named, cwd) {
+            (Some(named), cwd) => {
+                let root = canonical_directory(named)?;
+                let cwd = cwd.ok().filter(|cwd| cwd.starts_with(&root)).unwrap_or_else(|| root.clone());
+                Ok(Self { root, cwd })
+            }
+            (None, Ok(cwd)) => Ok(Self::around(cwd)),
             (None, Err(error)) => {
                 let why = format!("the current directory is gone: {error}");
-                return Err(Error::setting(Path::new("."), why, "change to another directory"));
+                Err(Error::setting(Path::new("."), why, "change to another directory"))
             }
-        };
-        let cwd = cwd.ok().filter(|cwd| cwd.starts_with(&root)).unwrap_or_else(|| root.clone());
-        Ok(Self { root, cwd })
+        }
+    }
+
+    /// The workspace when `dir` is the current directory and nothing else is named.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when there is no such directory.
+    pub(crate) fn of(dir: &Path) -> Result<Self, Error> {
+        canonical_directory(dir).map(Self::around)
+    }
+
+    fn around(cwd: PathBuf) -> Self {
+        Self { root: cwd.ancestors().find(|dir| is_repository(dir)).unwrap_or(&cwd).to_owned(), cwd }
     }
 }
 
@@ -117,14 +131,12 @@ fn canonical_directory(path: &Path) -> Result<PathBuf, Error> {
     if found.is_dir() { Ok(found) } else { Err(Error::setting(path, "it is not a directory", next)) }
 }
 
-/// The nearest directory at or above `dir` that is a git repository: its `.git` is a directory with a `HEAD`, or the file of
-/// a worktree or submodule. An empty `.git` is none: a sandbox of another run may hold that name for a while.
-pub(crate) fn git_root(dir: &Path) -> Option<PathBuf> {
-    let is_repository = |dir: &&Path| {
-        let git = dir.join(".git");
-        git.is_file() || git.join("HEAD").symlink_metadata().is_ok()
-    };
-    dir.ancestors().find(is_repository).map(Path::to_owned)
+/// Whether git would look for a repository in `dir` and not above it: there is a `.git`, be it a directory, the file of a
+/// worktree or submodule, or a link. What is in it does not matter, for that can be changed inside, and a workspace must not
+/// grow by it. A socket is none: a sandbox of another run may hold that name for a while.
+pub(crate) fn is_repository(dir: &Path) -> bool {
+    let found = dir.join(".git").symlink_metadata();
+    found.is_ok_and(|found| found.is_dir() || found.is_file() || found.is_symlink())
 }
 
 /// The real path of something that may not exist yet: the existing part without symbolic links, then the rest.
@@ -143,7 +155,7 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Places, git_root, resolved};
+    use super::{Places, Workspace, resolved};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::{Path, PathBuf};
 
@@ -181,15 +193,23 @@ mod tests {
     }
 
     #[test]
-    fn the_git_root_is_the_nearest_one_and_may_be_a_file() {
+    fn the_root_is_the_nearest_git_whatever_is_in_it() {
         let dir = tempfile::tempdir().unwrap();
-        let inner = dir.path().join("a/b");
+        let top = dir.path().canonicalize().unwrap();
+        let inner = top.join("a/b");
         std::fs::create_dir_all(&inner).unwrap();
-        std::fs::create_dir(dir.path().join(".git")).unwrap();
+        std::fs::create_dir(top.join(".git")).unwrap();
+        let root = || Workspace::of(&inner).unwrap().root;
+        assert_eq!(root(), top);
+        std::fs::write(top.join("a/.git"), "gitdir: /x").unwrap();
+        assert_eq!(root(), top.join("a"));
         std::fs::create_dir(inner.join(".git")).unwrap();
-        std::fs::write(dir.path().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
-        assert_eq!(git_root(&inner).as_deref(), Some(dir.path()), "an empty .git is no repository");
-        std::fs::write(dir.path().join("a/.git"), "gitdir: /x").unwrap();
-        assert_eq!(git_root(&inner), Some(dir.path().join("a")));
+        assert_eq!(root(), inner, "also without a HEAD, or it could be taken away inside");
+        std::fs::remove_dir(inner.join(".git")).unwrap();
+        symlink("nowhere", inner.join(".git")).unwrap();
+        assert_eq!(root(), inner);
+        std::fs::remove_file(inner.join(".git")).unwrap();
+        let _held = std::os::unix::net::UnixListener::bind(inner.join(".git")).unwrap();
+        assert_eq!(root(), top.join("a"), "what another run holds is no repository");
     }
 }

@@ -45,6 +45,8 @@ pub struct Run {
 /// A change of files by a patch; all of it happens or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Edit {
+    /// The workspace, absolute.
+    pub workspace: PathBuf,
     /// Every file the patch creates, changes, renames or deletes, relative to the workspace.
     pub paths: Vec<PathBuf>,
 }

@@ -42,6 +42,25 @@ impl DenyRead {
         list
     }
 
+    /// Whether it is relative and starts at one place, so that it matters which.
+    pub(crate) fn is_anchored(&self) -> bool {
+        paths::is_anchored(&self.glob)
+    }
+
+    /// The same with what is relative to one place starting in an absolute directory.
+    pub(crate) fn below(&self, directory: &str) -> DenyRead {
+        let below = |glob: &String| match paths::is_anchored(glob) {
+            true => format!("{}/{glob}", paths::literal(directory).trim_end_matches('/')),
+            false => glob.clone(),
+        };
+        DenyRead { glob: below(&self.glob), except: self.except.iter().map(below).collect() }
+    }
+
+    /// Whether it names a place of the machine and not one of the workspace.
+    pub(crate) fn is_absolute(&self) -> bool {
+        self.glob.starts_with(['/', '~'])
+    }
+
     /// Whether the path is denied, as a file or as a directory. What is not certain to be excepted is denied.
     pub fn covers(&self, path: &Path) -> bool {
         // Patterns are checked when they are read; should one be broken here all the same, nothing is readable.

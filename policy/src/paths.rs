@@ -156,6 +156,22 @@ pub(crate) fn tidy(path: &str) -> String {
     format!("{}{}", if absolute { "/" } else { "" }, parts.join("/"))
 }
 
+/// Whether a pattern (normalized) is relative and starts at one place.
+pub(crate) fn is_anchored(pattern: &str) -> bool {
+    !pattern.starts_with(['/', '~']) && !pattern.starts_with("**/")
+}
+
+/// A path as the pattern that matches it and nothing else.
+pub fn literal(path: &str) -> String {
+    path.chars().fold(String::new(), |mut pattern, c| {
+        match "*?[]{}\\".contains(c) {
+            true => pattern.extend(['[', c, ']']),
+            false => pattern.push(c),
+        }
+        pattern
+    })
+}
+
 /// Whether the pattern can be enforced.
 pub(crate) fn check(pattern: &str) -> Result<(), PatternError> {
     expand(pattern).map(|_| ())
@@ -180,7 +196,7 @@ fn expand(pattern: &str) -> Result<Vec<(globset::Glob, bool)>, PatternError> {
         return Err(fail("only `~/` is known, not another person's home"));
     }
     let text = normalize(pattern);
-    if matches!(text.as_str(), "" | "/" | "/*" | "/**" | "**" | "**/" | "**/**" | "~") {
+    if denies_everything(&text) {
         return Err(fail("it denies everything, so that nothing could run"));
     }
     let bases = match text.strip_prefix('~').or_else(|| text.strip_prefix('/').map(|_| "")) {
@@ -198,6 +214,13 @@ fn expand(pattern: &str) -> Result<Vec<(globset::Glob, bool)>, PatternError> {
         globs.push((build(pattern, &base)?, false));
     }
     Ok(globs)
+}
+
+/// Whether nothing but `**` stands in a pattern, with perhaps one `*` at its end.
+fn denies_everything(pattern: &str) -> bool {
+    let parts = pattern.trim_matches('/');
+    let stars = parts.strip_suffix("/*").unwrap_or(if parts == "*" { "" } else { parts });
+    pattern == "~" || stars.is_empty() || stars.split('/').all(|part| part == "**")
 }
 
 fn build(pattern: &str, glob: &str) -> Result<globset::Glob, PatternError> {
@@ -244,7 +267,7 @@ fn plain(path: &str) -> Result<(), String> {
 }
 
 /// The path with `.` and `..` resolved by its text alone.
-pub(crate) fn lexical(path: &Path) -> PathBuf {
+pub fn lexical(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {
@@ -328,7 +351,10 @@ mod tests {
 
     #[test]
     fn a_pattern_that_cannot_be_enforced_is_an_error() {
-        for pattern in ["", "  ", "!x", "a/../b", "[", "{a", "/", "/**", "**", "~bob/x", "a\0b", "a\nb", "."] {
+        for pattern in [
+            "", "  ", "!x", "a/../b", "[", "{a", "/", "/**", "**", "*", "**/*", "**/**/**", "/**/*", "~bob/x", "a\0b",
+            "a\nb", ".",
+        ] {
             assert!(Globs::new(&[pattern]).is_err(), "{pattern:?}");
         }
     }

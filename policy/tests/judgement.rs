@@ -25,7 +25,8 @@ mod tests {
     }
 
     fn edit(policy: &Policy, path: &str) -> Verdict {
-        judge(policy, Action::Edit(Edit { paths: vec!["README.md".into(), path.into()] })).verdict
+        judge(policy, Action::Edit(Edit { workspace: "/w".into(), paths: vec!["README.md".into(), path.into()] }))
+            .verdict
     }
 
     fn write(policy: &Policy, path: &str) -> Verdict {

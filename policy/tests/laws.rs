@@ -67,7 +67,7 @@ mod tests {
         let modes = vec![SandboxMode::ReadOnly, SandboxMode::WorkspaceWrite, SandboxMode::WorkspaceWriteAndNet];
         let sandbox = prop::option::of(prop::sample::select(modes));
         let approval = prop::option::of(prop::sample::select(ApprovalMode::ALL.to_vec()));
-        (sandbox, approval).prop_map(|(sandbox, approval)| Flags { sandbox, approval, deny_read: Vec::new() })
+        (sandbox, approval).prop_map(|(sandbox, approval)| Flags { sandbox, approval, ..Flags::default() })
     }
 
     fn layer(kind: LayerKind, text: &str) -> Layer {
@@ -82,8 +82,8 @@ mod tests {
             run("rm -rf x"),
             run("curl https://a.test"),
             run("$x y"),
-            Action::Edit(Edit { paths: vec!["a/b".into(), "src/x".into()] }),
-            Action::Edit(Edit { paths: vec![".git/hooks/x".into()] }),
+            Action::Edit(Edit { workspace: "/w".into(), paths: vec!["a/b".into(), "src/x".into()] }),
+            Action::Edit(Edit { workspace: "/w".into(), paths: vec![".git/hooks/x".into()] }),
             Action::Read { path: "deep/.env".into() },
             Action::Read { path: "c.txt".into() },
             Action::Write { path: "c.txt".into() },

@@ -14,9 +14,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use rustix::fs::{RenameFlags, renameat_with};
 
-use super::beneath::{Place, Tree, why};
 use super::hunk;
 use super::parse::{Edit, Kind, Patch};
+use crate::beneath::{Place, Tree, why};
 use crate::error::Error;
 
 /// The largest file that is edited.

@@ -4,7 +4,6 @@
 //! - `beneath`: files of the workspace, reached without leaving it and without following a symbolic link
 //! - `change`: the new contents, written beside the files and then put in their place together
 
-mod beneath;
 mod change;
 mod hunk;
 mod parse;

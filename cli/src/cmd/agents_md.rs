@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use holdpoint_policy::agents_md::assemble;
 use serde_json::json;
 
-use crate::agents_md;
 use crate::args::AgentsMd;
 use crate::error::Error;
 use crate::exit;
+use crate::load::instructions;
 use crate::places::{Places, Workspace};
 use crate::report::{self, encoded};
 
@@ -18,12 +18,12 @@ use crate::report::{self, encoded};
 /// [`Error::Setting`] for a file that cannot be read.
 pub(super) fn agents_md(args: &AgentsMd) -> Result<u8, Error> {
     let places = Places::find()?;
-    let dir = match &args.dir {
-        Some(dir) => Workspace::find(Some(dir))?.root,
-        None => Workspace::find(None)?.cwd,
+    let workspace = match &args.dir {
+        Some(dir) => Workspace::of(dir)?,
+        None => Workspace::find(None)?,
     };
-    let found = agents_md::find(&places, &dir, &dir)?;
-    let files: Vec<(PathBuf, String)> = found.into_iter().map(|found| (found.path, found.text)).collect();
+    let found = instructions(&places, &workspace)?.into_iter().filter(|found| !found.overridden);
+    let files: Vec<(PathBuf, String)> = found.map(|found| (found.said.path, found.text)).collect();
     let assembled = assemble(&files, args.max_bytes);
     let names = |paths: &mut dyn Iterator<Item = &PathBuf>| -> Vec<String> {
         paths.map(|path| path.to_string_lossy().into_owned()).collect()

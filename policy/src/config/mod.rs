@@ -6,6 +6,7 @@ mod nearest;
 #[cfg(feature = "schema")]
 mod schema;
 pub(crate) mod shape;
+mod starts;
 mod units;
 
 pub(crate) use check::compile_rule;
@@ -14,8 +15,10 @@ pub(crate) use error::{line_column, visible};
 pub(crate) use nearest::nearest;
 #[cfg(feature = "schema")]
 pub use schema::schema;
+pub use starts::Starts;
 pub use units::{Cpus, Size, Time};
 
+use crate::deny_read::DenyRead;
 use shape::FileShape;
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,6 +52,7 @@ pub struct Config {
     origin: String,
     source: Arc<str>,
     pub(crate) shape: FileShape,
+    pub(crate) starts: Starts,
 }
 
 impl Config {
@@ -93,14 +97,32 @@ impl Config {
         let source: Arc<str> = shown.into();
         let shape: FileShape =
             toml::from_str(toml).map_err(|error| check::explain_toml(&error, &origin.name, &source, place))?;
-        let config = Config { origin: origin.name.clone(), source, shape };
+        let config = Config { origin: origin.name.clone(), source, shape, starts: Starts::default() };
         check::check(&config)?;
         Ok(config)
     }
 
     /// A configuration that says nothing.
     pub fn empty(origin: &Origin) -> Config {
-        Config { origin: origin.name.clone(), source: "".into(), shape: FileShape::default() }
+        Config {
+            origin: origin.name.clone(),
+            source: "".into(),
+            shape: FileShape::default(),
+            starts: Starts::default(),
+        }
+    }
+
+    /// The same with relative paths and patterns that start elsewhere.
+    pub fn starting(self, starts: Starts) -> Config {
+        Config { starts, ..self }
+    }
+
+    /// Every pattern of `deny_read_paths`, outside of profiles and in any of them.
+    pub fn denied(&self) -> Vec<DenyRead> {
+        let profiles = self.shape.profile.values().map(|profile| &profile.deny_read_paths);
+        let lists = profiles.chain([&self.shape.deny_read_paths]);
+        let patterns = lists.flat_map(|list| DenyRead::list(list.iter().map(|word| word.get_ref().as_str())));
+        patterns.flat_map(|pattern| self.starts.denied(&pattern)).collect()
     }
 
     /// The file this was read from.

@@ -1,6 +1,8 @@
 //! Judging reads and writes of files, whether by a patch or by an agent's own tools.
 
 use super::by_approval;
+use crate::action::Edit;
+use crate::deny_read::DenyRead;
 use crate::mode::{ApprovalMode, SandboxMode};
 use crate::paths;
 use crate::policy::{Policy, Sourced};
@@ -14,14 +16,14 @@ const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", 
 const SYSTEM_SECRETS: [&str; 4] = ["/etc/shadow", "/etc/gshadow", "/etc/ssl/private", "/etc/sudoers"];
 
 /// A patch. Nothing outside the workspace, nothing protected, nothing denied; then by the approval mode.
-pub(super) fn edit(policy: &Policy, files: &[PathBuf]) -> Judgement {
+pub(super) fn edit(policy: &Policy, edit: &Edit) -> Judgement {
     let base = by_approval(policy, ApprovalMode::Suggest, "every file edit");
-    files.iter().fold(base, |judged, path| judged.tighten(written(policy, path, false)))
+    edit.paths.iter().fold(base, |judged, path| judged.tighten(written(policy, path, Some(&edit.workspace))))
 }
 
 /// One file written whole by an agent's tool; an absolute path is fine where `writable_paths` opens it.
 pub(super) fn write(policy: &Policy, path: &Path) -> Judgement {
-    by_approval(policy, ApprovalMode::Suggest, "every file edit").tighten(written(policy, path, true))
+    by_approval(policy, ApprovalMode::Suggest, "every file edit").tighten(written(policy, path, None))
 }
 
 /// A read of one file. Reads of what the sandbox shows go ahead in every mode.
@@ -42,8 +44,8 @@ pub(super) fn read(policy: &Policy, path: &Path) -> Judgement {
     Judgement::of(Reason::new(verdict, sandbox_rule(policy), &policy.sandbox.origin, text))
 }
 
-/// What forbids writing this path whatever the approval mode.
-fn written(policy: &Policy, path: &Path, outside_by_permission: bool) -> Judgement {
+/// What forbids writing this path whatever the approval mode; with a workspace, only what lies in that may be written.
+fn written(policy: &Policy, path: &Path, workspace: Option<&Path>) -> Judgement {
     let clean = paths::lexical(path);
     let shown = path.display();
     let mut judged = Judgement::default();
@@ -55,27 +57,40 @@ fn written(policy: &Policy, path: &Path, outside_by_permission: bool) -> Judgeme
         deny(sandbox_rule(policy), &policy.sandbox.origin, "nothing in the workspace may be written".to_owned());
     }
     let free = policy.sandbox.value == SandboxMode::None;
-    let permitted = outside_by_permission && (free || opened(&clean, &policy.writable));
+    let permitted = workspace.is_none() && (free || opened(&clean, &policy.writable));
     if leaves(&clean) && !permitted {
         deny(sandbox_rule(policy), &policy.sandbox.origin, format!("`{shown}` is outside the workspace"));
     }
     if let Some(name) = paths::protected(&clean) {
         deny(format!("protected: {name}"), crate::policy::BUILT_IN, format!("`{shown}` stays as it is in every mode"));
     }
-    let guard = |protect: &&Sourced<String>| starts_with_folded(&clean, Path::new(&protect.value));
+    let whole = workspace.map(|workspace| workspace.join(&clean));
+    let guard = |protect: &&Sourced<String>| {
+        let protect = Path::new(&protect.value);
+        starts_with_folded(&clean, protect) || whole.as_ref().is_some_and(|path| starts_with_folded(path, protect))
+    };
     if let Some(protect) = policy.protect.iter().find(guard) {
         deny(format!("protect_paths: {}", protect.value), &protect.origin, format!("`{shown}` is protected"));
     }
-    if let Some(reason) = denied_read(policy, path) {
+    if let Some(reason) = denied_read(policy, path).or_else(|| denied_place(policy, whole.as_deref()?)) {
         deny(reason.rule, &reason.origin, format!("`{shown}` is denied, so it is not writable either"));
     }
     judged
 }
 
 fn denied_read(policy: &Policy, path: &Path) -> Option<Reason> {
-    let source = policy.deny_read.iter().find(|pattern| pattern.value.covers(path))?;
+    policy.deny_read.iter().find(|pattern| pattern.value.covers(path)).map(|pattern| unreadable(pattern, path))
+}
+
+/// As [`denied_read`], by the patterns that name a place of the machine.
+fn denied_place(policy: &Policy, whole: &Path) -> Option<Reason> {
+    let denies = |pattern: &&Sourced<DenyRead>| pattern.value.is_absolute() && pattern.value.covers(whole);
+    policy.deny_read.iter().find(denies).map(|pattern| unreadable(pattern, whole))
+}
+
+fn unreadable(pattern: &Sourced<DenyRead>, path: &Path) -> Reason {
     let text = format!("`{}` cannot be read here", path.display());
-    Some(Reason::new(Verdict::Deny, format!("deny_read_paths: {}", source.value.glob), &source.origin, text))
+    Reason::new(Verdict::Deny, format!("deny_read_paths: {}", pattern.value.glob), &pattern.origin, text)
 }
 
 fn sandbox_rule(policy: &Policy) -> String {

@@ -38,7 +38,7 @@ use std::ffi::OsString;
 pub fn evaluate(policy: &Policy, action: &Action, hooks: &HookOutcomes) -> Judgement {
     let judged = match action {
         Action::Run(run) => run::judge(policy, &run.argv),
-        Action::Edit(edit) => files::edit(policy, &edit.paths),
+        Action::Edit(edit) => files::edit(policy, edit),
         Action::Write { path } => files::write(policy, path),
         Action::Read { path } => files::read(policy, path),
         Action::Tool { name, input } => tool(policy, name, input),

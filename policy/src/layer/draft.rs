@@ -62,7 +62,7 @@ impl Draft {
             policy.approval = sourced(config, mode, |mode| *mode);
         }
         deny_read(&mut policy.deny_read, config, &shape.deny_read_paths);
-        extend(&mut policy.protect, config, &shape.protect_paths, |path| paths::tidy(path));
+        protect(&mut policy.protect, config, &shape.protect_paths);
         extend(&mut policy.readable, config, &shape.readable_paths, |path| paths::tidy(path));
         extend(&mut policy.writable, config, &shape.writable_paths, |path| paths::tidy(path));
         extend(&mut policy.exec_deny, config, &shape.exec_deny_paths, |path| paths::tidy(path));
@@ -172,7 +172,7 @@ impl Draft {
         exec_deny: &[Spanned<String>],
     ) {
         self::deny_read(&mut self.policy.deny_read, config, deny_read);
-        extend(&mut self.policy.protect, config, protect, |path| paths::tidy(path));
+        self::protect(&mut self.policy.protect, config, protect);
         extend(&mut self.policy.exec_deny, config, exec_deny, |path| paths::tidy(path));
     }
 
@@ -241,7 +241,17 @@ fn deny_read(list: &mut Vec<Sourced<DenyRead>>, config: &Config, words: &[Spanne
     let patterns = words.iter().filter(|word| !word.get_ref().starts_with('!'));
     let denied = DenyRead::list(words.iter().map(|word| word.get_ref().as_str()));
     for (denied, word) in denied.into_iter().zip(patterns) {
-        push(list, Sourced::new(denied, config.source_of(word.span())));
+        for denied in config.starts.denied(&denied) {
+            push(list, Sourced::new(denied, config.source_of(word.span())));
+        }
+    }
+}
+
+fn protect(list: &mut Vec<Sourced<String>>, config: &Config, words: &[Spanned<String>]) {
+    for word in words {
+        for path in config.starts.plain(word.get_ref()) {
+            push(list, Sourced::new(path, config.source_of(word.span())));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ mod project;
 pub(crate) use project::refuse_loosening;
 mod resolve;
 
-use crate::config::{self, Config, ConfigError, Mistake};
+use crate::config::{self, Config, ConfigError, Mistake, Starts};
 use crate::deny_read::{self, DenyRead};
 use crate::hook::Hook;
 use crate::mode::{ApprovalMode, SandboxMode};
@@ -74,6 +74,16 @@ pub struct Flags {
     pub approval: Option<ApprovalMode>,
     /// `--deny-read`, each adding one glob, or with `!` an exception from those before it.
     pub deny_read: Vec<String>,
+    /// Where the relative ones of them start.
+    pub starts: Starts,
+}
+
+impl Flags {
+    /// Every pattern of `--deny-read`.
+    pub fn denied(&self) -> Vec<DenyRead> {
+        let patterns = DenyRead::list(self.deny_read.iter().map(String::as_str));
+        patterns.iter().flat_map(|pattern| self.starts.denied(pattern)).collect()
+    }
 }
 
 /// The profile that is used when none is named; it always exists.
@@ -127,7 +137,7 @@ pub fn compile(layers: &[Layer], profile: Option<&str>, flags: &Flags) -> Result
             draft.tighten_profile(&layer.config, shape);
         }
     }
-    for denied in DenyRead::list(flags.deny_read.iter().map(String::as_str)) {
+    for denied in flags.denied() {
         draft.deny_read(Sourced::new(denied, "--deny-read"));
     }
 
