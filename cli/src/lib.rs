@@ -26,6 +26,7 @@ mod cmd;
 mod confine;
 mod files;
 mod held;
+mod hook_files;
 mod identity;
 mod inner;
 mod load;

@@ -12,6 +12,7 @@ use crate::agents_md;
 use crate::args::PolicyFlags;
 use crate::error::Error;
 use crate::files;
+use crate::hook_files;
 use crate::places::{Places, SYSTEM_CONFIG, Workspace};
 use crate::project::{Project, Said};
 
@@ -81,6 +82,11 @@ pub(crate) fn load(flags: &PolicyFlags) -> Result<Loaded, Error> {
         origin: path.to_string_lossy().into_owned(),
         text: format!("it does not count, for it belongs to user {owner} and lies above the workspace"),
     }));
+    for file in hook_files::named(&policy.hooks, &workspace, &places) {
+        if !policy.protect.iter().any(|known| known.value == file.value) {
+            policy.protect.push(file);
+        }
+    }
     keep_whole(&mut policy, &workspace.root);
     Ok(Loaded { policy, workspace, places, user_config, read: layers.read })
 }

@@ -200,3 +200,27 @@ fn above_the_workspace_a_strangers_files_do_not_count() {
     fs::remove_dir_all(above.join(".holdpoint")).expect("rm");
     assert_eq!(sandbox(), "read-only");
 }
+
+#[test]
+fn the_programs_of_hooks_stay_as_they_are() {
+    const HOOK: &str = "#!/bin/sh\nexit 0\n";
+    for command in ["./tools/hook.sh", "sh tools/hook.sh", "sh -c 'exec sh \\\"$PWD/tools/hook.sh\\\"'"] {
+        let config = format!("{DENIES}\n[[hooks]]\nevent = \"PreToolUse\"\ncommand = \"{command}\"\n");
+        let machine = Machine::with(&config);
+        let attack = "printf 'touch ../pwned\\n' > tools/hook.sh; mv tools t; echo done";
+        let hook = machine.file("tools/hook.sh", HOOK);
+        fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        let done = machine.run(&["sh", "-c", attack]);
+        assert_eq!(done.out, "done\n", "{command}: {done:?}");
+        assert_eq!(machine.read("tools/hook.sh"), HOOK, "{command}");
+        let explained = machine.holdpoint(&["explain"]).out;
+        let line = explained.lines().find(|line| line.starts_with("protect_paths")).unwrap_or_default();
+        assert!(line.contains("tools/hook.sh") && line.contains("config.toml:"), "{explained}");
+        let patch = "--- a/tools/hook.sh\n+++ b/tools/hook.sh\n@@ -1 +1 @@\n-#!/bin/sh\n+#!/bin/bash\n";
+        assert_eq!(support::with_input(machine.command(["apply", "-"]), patch.as_bytes()).code, 77, "{command}");
+        // The control: without the hook the attack works.
+        machine.configure(DENIES);
+        machine.run(&["sh", "-c", attack]);
+        assert_eq!(machine.read("t/hook.sh"), "touch ../pwned\n");
+    }
+}

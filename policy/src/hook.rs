@@ -55,6 +55,43 @@ pub struct Hook {
 impl Hook {
     /// What a hook gets when it names no `timeout`.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// The words of its command in which a path can stand: everything between blanks, quotes and the shell's own characters, and
+    /// what is quoted as a whole, with `$PWD` as `.` and `$HOME` as `~`. Of a word with something to expand in it, the
+    /// directory before that.
+    ///
+    /// ```
+    /// use holdpoint_policy::{Hook, HookEvent};
+    ///
+    /// let command = "cd lib && python3 './my check.py' <\"$PWD/rules/base\" | sh -c 'sh hooks.d/*.sh'".to_owned();
+    /// let hook = Hook {
+    ///     event: HookEvent::PreToolUse,
+    ///     tool: None,
+    ///     command,
+    ///     timeout: Hook::DEFAULT_TIMEOUT,
+    ///     origin: "config.toml:1".to_owned(),
+    /// };
+    /// for word in ["lib", "./my check.py", "./rules/base", "hooks.d"] {
+    ///     assert!(hook.words().iter().any(|found| found == word), "{word}");
+    /// }
+    /// ```
+    pub fn words(&self) -> Vec<String> {
+        let mut command = self.command.clone();
+        for (variable, place) in [("${PWD}", "."), ("$PWD", "."), ("${HOME}", "~"), ("$HOME", "~")] {
+            command = command.replace(variable, place);
+        }
+        let quoted = ['"', '\''].into_iter().flat_map(|quote| command.split(quote).skip(1).step_by(2));
+        let plain = command.split(|c: char| c.is_whitespace() || "\"'`;&|<>(){}=,".contains(c));
+        plain.chain(quoted).map(before_expansion).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+/// A word without its first part in which a shell finds something to expand, and what follows that.
+fn before_expansion(word: &str) -> &str {
+    match word.find(['*', '?', '[', '$', '\\']) {
+        None => word,
+        Some(at) => word[..at].rfind('/').map_or("", |slash| &word[..slash]),
+    }
 }
 
 /// What one hook said.
