@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::{Loss, SandboxMode, paths};
-use holdpoint_runtime::{Access, Builder, Limits, Opening, Protection, Sandbox};
+use holdpoint_runtime::{Access, Builder, Limits, Opening, Plan, Protection, Sandbox};
 
 use crate::error::Error;
 use crate::inner::{self, Here, Inner, Told};
@@ -105,6 +105,14 @@ pub(crate) fn confinement(loaded: &Loaded) -> Result<Option<Confinement>, Error>
         return Err(Error::setting(&loaded.places.state, why, next));
     }
     Ok(Some(confinement))
+}
+
+/// What of the workspace can be read and changed at this moment by whoever may write in it, whether or not there is a sandbox.
+///
+/// # Errors
+/// As a sandbox that cannot be planned.
+pub(crate) fn plan_of_edits(loaded: &Loaded) -> Result<Plan, Error> {
+    build(loaded, SandboxMode::WorkspaceWrite).builder.plan().map_err(not_started)
 }
 
 fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {

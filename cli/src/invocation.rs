@@ -24,11 +24,11 @@ use holdpoint_policy::{Action, HookEvent, HookOutcomes, HookResult, Judgement, R
 use holdpoint_runtime::{Enforced, Opening};
 use serde_json::json;
 
-use crate::apply::Patch;
+use crate::apply::{self, Change, Patch};
 use crate::approver::{Approver, Granted, Waiting};
 use crate::args::PolicyFlags;
 use crate::attend::{Bounds, Ended, Finished, attend};
-use crate::confine::{Confinement, confinement};
+use crate::confine::{Confinement, confinement, plan_of_edits};
 use crate::error::Error;
 use crate::held;
 use crate::inner::Here;
@@ -229,8 +229,7 @@ impl<'a> Invocation<'a> {
             if judgement.verdict == Verdict::Deny {
                 return Err(denied(&judgement));
             }
-            // Only what may be written is looked at: whether a patch fits tells what a file says.
-            let change = patch.fit(&self.loaded.workspace.root)?;
+            let change = self.fit(patch)?;
             if judgement.verdict == Verdict::Allow && asked.is_none() {
                 break (change, Cleared::Allowed);
             }
@@ -238,7 +237,7 @@ impl<'a> Invocation<'a> {
             let (approver, granted) = self.ask(plan, ttl, asked)?;
             self.loaded = load(self.flags)?;
             judgement = self.look_again(&action, judgement);
-            let change = patch.fit(&self.loaded.workspace.root)?;
+            let change = self.fit(patch)?;
             let now = held::of_edit(&self.loaded, &diff, change.targets(), &judgement)?;
             if now.digest() == granted.plan.digest() {
                 break (change, Cleared::Granted(Box::new((approver, granted))));
@@ -250,6 +249,15 @@ impl<'a> Invocation<'a> {
         cleared.carry_out(|| change.commit().map(Ok))?;
         self.report_hooks(&event(HookEvent::PostToolUse).with_response(json!({"applied": true})));
         Ok(crate::exit::SUCCESS)
+    }
+
+    /// The patch as it fits now. Only what may be written is looked at: whether a patch fits tells what a file says.
+    fn fit(&self, patch: &Patch) -> Result<Change, Error> {
+        let root = &self.loaded.workspace.root;
+        match apply::refusal(&plan_of_edits(&self.loaded)?, root, patch) {
+            Some(reason) => Err(denied(&Judgement::of(reason))),
+            None => patch.fit(root),
+        }
     }
 
     /// As [`prepare`](Self::prepare), with nothing to be looked at before the command begins.

@@ -198,3 +198,44 @@ fn the_mode_and_the_owner_of_a_file_stay() {
     let after = path.metadata().expect("stat");
     assert_eq!((before.mode(), before.uid(), before.gid()), (after.mode(), after.uid(), after.gid()));
 }
+
+#[test]
+fn another_name_of_a_denied_file_is_denied_and_tells_nothing() {
+    let machine = Machine::with(
+        "[profile.default]\napproval_policy = \"auto-edit\"\ndeny_read_paths = [\"**/.env\", \"**/link\"]\n",
+    );
+    machine.file(".env", "one\n");
+    std::fs::hard_link(machine.workspace().join(".env"), machine.workspace().join("pub")).expect("link");
+    machine.file("target", "one\n");
+    symlink("target", machine.workspace().join("link")).expect("symlink");
+    for path in ["pub", "target"] {
+        let right = apply(&machine, &change(path));
+        let wrong = apply(&machine, &change(path).replace("-one", "-guess"));
+        assert_eq!((right.code, &right.err), (77, &wrong.err), "{path}: {right:?}");
+        assert!(right.err.contains("is denied"), "{right:?}");
+    }
+    // The control: without the denied name it is a file like any other.
+    std::fs::remove_file(machine.workspace().join(".env")).expect("rm");
+    assert_eq!(apply(&machine, &change("pub")).code, 0);
+}
+
+#[test]
+fn no_edit_makes_a_repository() {
+    let machine = Machine::new();
+    for dir in ["", "deep/down/"] {
+        let parts = ["HEAD", "refs/x", "objects/x", "config"].map(|part| create(&format!("{dir}{part}")));
+        let done = apply(&machine, &parts.concat());
+        assert_eq!(done.code, 77, "{dir}: {done:?}");
+        // One part after the other: the one that makes it complete is refused. At the root none may begin.
+        let codes: Vec<i32> = parts.iter().map(|part| apply(&machine, part).code).collect();
+        assert_eq!(codes, if dir.is_empty() { [77, 0, 0, 0] } else { [0, 0, 77, 0] }, "{dir}");
+    }
+    // In one that is there already, what makes git run something stays as it is.
+    machine.file("deep/down/objects/x", "");
+    for (path, code) in [("config", 77), ("hooks/pre-commit", 77), ("refs/heads/new", 0), ("description", 0)] {
+        let path = format!("deep/down/{path}");
+        let patch =
+            if exists(machine.workspace().join(&path)) { change(&path).replace("-one", "-two") } else { create(&path) };
+        assert_eq!(apply(&machine, &patch).code, code, "{path}");
+    }
+}

@@ -220,6 +220,11 @@ impl Plan {
         self.masks.iter().map(|mask| mask.path.as_path()).filter(|path| self.shows(path))
     }
 
+    /// Every name that stays as it is, whether or not there is something of that name.
+    pub fn kept(&self) -> impl Iterator<Item = &Path> {
+        self.kept.iter().map(|kept| kept.path().as_path())
+    }
+
     /// Whether a path of the host is in the mount view at all.
     pub(crate) fn shows(&self, path: &Path) -> bool {
         shows(&self.view, path)

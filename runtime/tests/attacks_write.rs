@@ -362,6 +362,13 @@ fn a_directory_that_becomes_a_repository() {
     drop(sandbox);
     assert!(!arena.path(".git/hooks/pre-commit").exists() && !arena.path("HEAD").is_file());
     assert!(!arena.path(".git").exists());
+    // With a part of one that was there before.
+    let arena = fresh();
+    fs::write(arena.path("HEAD"), "ref: refs/heads/main\n").unwrap();
+    let sandbox = arena.start();
+    arena.inside(&sandbox, script);
+    drop(sandbox);
+    assert!(!arena.path("refs").exists() && arena.path("objects").is_dir());
 }
 
 #[test]
@@ -393,6 +400,15 @@ fn a_workspace_whose_git_directory_is_spoilt() {
     drop(sandbox);
     assert_eq!(greet(&arena), "");
     assert!(arena.path("HEAD").is_file(), "the attack did what it could");
+    let arena = fresh();
+    for part in ["objects", "refs"] {
+        fs::create_dir(arena.path(part)).unwrap();
+    }
+    let sandbox = arena.start();
+    arena.inside(&sandbox, script);
+    drop(sandbox);
+    assert_eq!(greet(&arena), "");
+    assert!(!arena.path("HEAD").exists());
 }
 
 #[test]

@@ -31,8 +31,8 @@ const AT_THE_ROOT: [&str; 16] = [
     "AGENTS.override.md",
     "CLAUDE.md",
 ];
-/// Without both git takes no directory for a bare repository, and it wants to pass through them: no socket will do.
-const BARE_PARTS: [&str; 2] = ["refs", "objects"];
+/// Without all of them git takes no directory for a bare repository, and it wants to pass through the last two: no socket will do.
+const BARE_PARTS: [&str; 3] = ["HEAD", "refs", "objects"];
 /// As many symlinks as the kernel follows.
 const MOST_SYMLINKS: usize = 40;
 
@@ -99,11 +99,12 @@ impl Guarded {
     }
 
     /// Without a usable `.git`, and what is in it can be changed, git takes the workspace itself for a bare repository as
-    /// soon as `HEAD`, `objects` and `refs` are in it, and obeys the `config` beside them. One of the three is kept away:
-    /// not `HEAD` where a commit could be meant by it, for `git diff HEAD` fails when a file has that name as well.
+    /// soon as `HEAD`, `objects` and `refs` are in it, and obeys the `config` beside them. One of the three is kept away: the
+    /// last that is `HEAD` where a commit could be meant by it, for `git diff HEAD` fails when a file has that name as well.
     fn no_bare_repository(&mut self, workspace: &Path) {
         let repository = kind_at(&workspace.join(".git")).is_ok();
-        let parts: &[&str] = if repository { &BARE_PARTS } else { &["HEAD"] };
+        let mut parts = BARE_PARTS;
+        parts.rotate_left(usize::from(repository));
         if let Some(absent) = parts.iter().map(|part| workspace.join(part)).find(|part| kind_at(part).is_err()) {
             self.keep(&absent, StandIn::Socket);
         }
