@@ -492,3 +492,23 @@ fn a_processor_used_up_is_said() {
     assert_eq!(done.code, 128 + 24, "{}", done.err);
     assert!(done.err.contains("limits.cpu_time = \"1s\""), "{}", done.err);
 }
+
+#[test]
+fn a_pattern_for_what_a_sandbox_has_of_its_own_is_an_error() {
+    let machine = Machine::outside_tmp();
+    for pattern in ["/tmp/*.key", "/proc/cpuinfo", "/sys/**", "/var/tmp/x"] {
+        let done = machine.holdpoint(&["run", "--profile", "free", "--deny-read", pattern, "--", "true"]);
+        assert!(
+            done.code == 78 && done.err.contains(pattern) && done.err.contains("of its own"),
+            "{pattern}: {done:?}"
+        );
+    }
+    // The workspace lies in /dev/shm.
+    machine.file("key", "SECRET");
+    let pattern = machine.workspace().join("key").display().to_string();
+    let done = machine.holdpoint(&["run", "--profile", "free", "--deny-read", &pattern, "--", "cat", "key"]);
+    assert!(done.code == 1 && done.out.is_empty(), "{done:?}");
+    let machine = Machine::new();
+    let done = machine.holdpoint(&["run", "--profile", "free", "--deny-read", "/dev/null", "--", "cat", "/dev/null"]);
+    assert_eq!(done.code, 78, "{done:?}");
+}

@@ -191,7 +191,7 @@ impl Builder {
         view.dedup_by(|later, first| later == first);
 
         let mut roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
-        let found = self.survey(workspace.as_ref(), &roots)?;
+        let found = self.survey(workspace.as_ref(), &roots, &view)?;
         // A worktree's repository, which git needs to work.
         view.extend(found.git_dirs.iter().map(|path| bind(path.clone(), access)));
         roots.extend(found.git_dirs);
@@ -244,11 +244,17 @@ impl Builder {
         Ok(view)
     }
 
-    fn survey(&self, workspace: Option<&(PathBuf, Access)>, roots: &[PathBuf]) -> Result<survey::Survey> {
+    fn survey(
+        &self,
+        workspace: Option<&(PathBuf, Access)>,
+        roots: &[PathBuf],
+        view: &[Mount],
+    ) -> Result<survey::Survey> {
         let request = survey::Request {
             workspace: workspace.map(|(path, _)| path.as_path()),
             writable: workspace.is_some_and(|(_, access)| *access == Access::ReadWrite),
             roots,
+            view,
             deny: &self.deny_read,
             protect: &self.protect,
         };

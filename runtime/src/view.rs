@@ -38,6 +38,9 @@ pub(crate) const MASKS: &CStr = c"proc/fs";
 /// File systems in memory that every sandbox can write.
 pub(crate) const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
+/// What every sandbox has of its own, whatever the host has there.
+pub(crate) const OWN: [&str; 5] = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp"];
+
 /// Devices that carry nothing from one process to another.
 pub(crate) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 

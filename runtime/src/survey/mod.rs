@@ -38,7 +38,8 @@ use nix::sys::statfs::statfs;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{AccessFlags, faccessat};
 
-use crate::plan::Denied;
+use crate::plan::{Denied, Mount};
+use crate::view::OWN;
 use found::Found;
 pub(crate) use globs::{Globs, Place, States};
 pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
@@ -55,6 +56,8 @@ pub(crate) struct Request<'a> {
     pub(crate) writable: bool,
     /// Further trees the user showed to the sandbox; not the system directories.
     pub(crate) roots: &'a [PathBuf],
+    /// What else is shown, which no relative pattern is about.
+    pub(crate) view: &'a [Mount],
     /// Deny patterns, `~` already replaced.
     pub(crate) deny: &'a [Denied],
     /// Paths or patterns to protect beside the fixed names, relative to the workspace or absolute.
@@ -218,6 +221,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         }
     }
 
+    without_effect(&globs, &roots, request.view)?;
     let mut found = Found::default();
     let mut guarded = protect::Guarded::new(request.workspace.filter(|_| request.writable));
     // The workspace's own git directory comes first: outside of the workspace it is one more root.
@@ -329,6 +333,19 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         uncovered,
         warnings: found.warnings,
     })
+}
+
+/// An absolute pattern for what every sandbox has of its own hides nothing: what matches there is not the host's.
+fn without_effect(globs: &Globs, roots: &[PathBuf], view: &[Mount]) -> Result<(), SurveyError> {
+    for (pattern, prefix, _) in globs.absolute() {
+        let Some(own) = OWN.iter().find(|own| prefix.starts_with(own)) else { continue };
+        let mut shown = roots.iter().chain(view.iter().map(Mount::path));
+        if !shown.any(|shown| shown.starts_with(own)) {
+            let why = format!("a sandbox has a {own} of its own, and nothing of the host's is shown in it; remove it");
+            return Err(SurveyError::Pattern { pattern: pattern.to_owned(), why });
+        }
+    }
+    Ok(())
 }
 
 /// Absolute patterns reach beyond the roots: into the system directories, and to files whose hard links may lie in a root.

@@ -56,6 +56,7 @@ impl Tree {
             workspace: Some(&self.root),
             writable,
             roots: &[],
+            view: &[],
             deny: &denied(deny),
             protect: &strings(protect),
         })
@@ -353,7 +354,7 @@ fn what_denies_the_workspace_or_means_nothing_is_an_error_that_names_it() {
     }
     let linked = tree.root.parent().unwrap().join("linked");
     symlink(&tree.root, &linked).unwrap();
-    let request = Request { workspace: Some(&linked), writable: false, roots: &[], deny: &[], protect: &[] };
+    let request = Request { workspace: Some(&linked), writable: false, roots: &[], view: &[], deny: &[], protect: &[] };
     assert!(matches!(survey(&request), Err(SurveyError::Root { .. })));
 }
 
@@ -369,6 +370,7 @@ fn other_roots_are_searched_and_a_denied_single_file_stays_denied() {
         workspace: Some(&tree.root),
         writable: true,
         roots: &[other.clone(), file.clone()],
+        view: &[],
         deny: &denied(&["**/.env*"]),
         protect: &[],
     })
