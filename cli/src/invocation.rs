@@ -173,8 +173,9 @@ impl<'a> Invocation<'a> {
                 (Verdict::Allow, None) => break (self.at_once(confined.as_ref(), seat)?, Cleared::Allowed),
                 _ => {}
             }
-            // A person takes longer than a sandbox.
-            drop(self.opening.take());
+            if asked.is_none() {
+                self.rehearse(confined.as_ref(), seat)?;
+            }
             let plan = self.plan(argv, &env, confined.as_ref(), &judgement, seat)?;
             let (approver, granted) = self.ask(plan, ttl, asked)?;
             self.loaded = load(self.flags)?;
@@ -279,6 +280,15 @@ impl<'a> Invocation<'a> {
                 announce(confined);
                 Prepared::new(confined, self.opening.take())
             }
+        }
+    }
+
+    /// See whether anything could run, for otherwise nobody has to be asked. What was started for that ends again: a person
+    /// takes longer than a sandbox.
+    fn rehearse(&self, confined: Option<&Confinement>, seat: Option<&Seat>) -> Result<(), Error> {
+        match seat {
+            Some(seat) => seat.agree(&self.loaded, confined).map(drop),
+            None => Prepared::new(confined, self.opening.take()).map(drop),
         }
     }
 

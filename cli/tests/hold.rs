@@ -461,3 +461,17 @@ fn nothing_inside_a_sandbox_reaches_the_page_or_its_state() {
     }
     assert_eq!(machine.holdpoint(&["run", "--sandbox", "workspace-write-and-net", "--", "true"]).code, 69);
 }
+
+#[test]
+fn nobody_is_asked_about_what_cannot_run() {
+    let machine = Machine::new();
+    let run = ["run", "--hold-timeout", "2s", "--deny-read", "/proc/cpuinfo", "--", "true"];
+    let done = machine.holdpoint(&run);
+    assert!(done.code == 78 && !done.err.contains("held"), "{done:?}");
+    // In a sandbox there is no other.
+    std::fs::copy(env!("CARGO_BIN_EXE_holdpoint"), machine.workspace().join("holdpoint")).expect("copied");
+    let done = machine.run(&["./holdpoint", "run", "--hold-timeout", "2s", "--", "true"]);
+    assert!(done.code == 69 && !done.err.contains("held"), "{done:?}");
+    let done = machine.holdpoint(&["run", "--hold-timeout", "100ms", "--", "true"]);
+    assert_eq!(done.code, 75, "the control: what could run is held: {done:?}");
+}
