@@ -422,9 +422,11 @@ pub(crate) fn remark(enforced: &Enforced) {
     if let Some(warning) = process::missing(enforced) {
         report::say(&report::encoded(&warning));
     }
-    // Remarks are for a person who looks; in a script's standard error they would stand among the command's words.
+    let say = |remark: &String| report::say(&report::encoded(remark));
+    enforced.uncovered.iter().for_each(|what| say(&format!("not protected: {what}")));
+    // The rest is for a person who looks; in a script's standard error it would stand among the command's words.
     if std::io::stderr().is_terminal() {
-        enforced.warnings.iter().chain(&enforced.uncovered).for_each(|remark| report::say(&report::encoded(remark)));
+        enforced.warnings.iter().for_each(say);
     }
 }
 

@@ -71,7 +71,7 @@ fn explain_names_what_is_covered_and_what_is_not() {
     git(&["init", "-q"]);
     git(&["add", "k/07.key"]);
     let done = machine.holdpoint(&["explain"]);
-    assert!(done.out.contains("not covered: tracked by git") && done.out.contains("k/07.key"), "{}", done.out);
+    assert!(done.out.contains("not protected: tracked by git") && done.out.contains("k/07.key"), "{}", done.out);
     let done = machine.holdpoint(&["explain", "--deny-read", &machine.workspace().to_string_lossy()]);
     assert!(done.code == 0 && done.out.contains("nothing would run"), "{}", done.out);
 }

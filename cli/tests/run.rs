@@ -512,3 +512,21 @@ fn a_pattern_for_what_a_sandbox_has_of_its_own_is_an_error() {
     let done = machine.holdpoint(&["run", "--profile", "free", "--deny-read", "/dev/null", "--", "cat", "/dev/null"]);
     assert_eq!(done.code, 78, "{done:?}");
 }
+
+#[test]
+fn what_is_not_protected_is_said_to_scripts_as_well() {
+    let machine = Machine::new();
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        let done = git.args(args).current_dir(machine.workspace()).env("HOME", machine.home()).status();
+        assert!(done.expect("git runs").success(), "{args:?}");
+    };
+    machine.file(".env", "SECRET");
+    git(&["init", "-q"]);
+    let run = ["run", "--profile", "free", "--deny-read", "**/.env", "--", "true"];
+    assert_eq!(machine.holdpoint(&run).err, "", "the control: all of it is covered");
+    git(&["add", ".env"]);
+    let done = machine.holdpoint(&run);
+    assert!(done.code == 0 && done.err.lines().count() == 1, "{done:?}");
+    assert!(done.err.contains("not protected: tracked by git"), "{done:?}");
+}

@@ -84,7 +84,8 @@ pub struct Enforced {
     pub protections: Vec<Applied>,
     /// What was covered at the start. What appears later is covered then.
     pub masked: Vec<PathBuf>,
-    /// What of the denied content masks do not cover, each as a sentence fragment.
+    /// What was asked for and does not hold, as far as no wall as a whole is missing, each as a sentence fragment: denied content
+    /// that can be read elsewhere, names that cannot be protected.
     pub uncovered: Vec<String>,
     /// What the person should know although nothing is missing.
     pub warnings: Vec<String>,

@@ -198,7 +198,7 @@ pub struct Plan {
     pub exec_guard: bool,
     /// Protections that may be missing.
     pub allow_missing: BTreeSet<Protection>,
-    /// What of the denied content no mask covers.
+    /// What was asked for and does not hold, as in [`Enforced::uncovered`](crate::Enforced::uncovered).
     pub uncovered: Vec<String>,
     /// What was noticed while the plan was made.
     pub warnings: Vec<String>,

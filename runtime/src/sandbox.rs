@@ -169,7 +169,7 @@ impl Sandbox {
         edit: impl FnOnce(&mut Program),
     ) -> Result<Begun> {
         supervise::check(&plan, exec.as_ref())?;
-        let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
+        let mut enforced = remarks(&plan);
         let limits = Limiter::prepare(&plan, &mut enforced, Backend::Namespaces)?;
         let (opener, entrance) = (opener(&plan)?, entrance(&limits));
         // Their descriptors are not among those of a child that was begun before they were made.
@@ -256,7 +256,7 @@ impl Sandbox {
     /// Goes on without the namespaces that the host refuses.
     fn start_restricted(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, refusal: &host::Refusal) -> Result<Self> {
         let plan = plan.with_settings_masked();
-        let mut enforced = Enforced { warnings: plan.warnings.clone(), ..Enforced::default() };
+        let mut enforced = remarks(&plan);
         let mut limits = Limiter::prepare(&plan, &mut enforced, Backend::Landlock)?;
         let restricted::Launched { first, control, restricted, modes } =
             restricted::start(&plan, refusal, &mut enforced, entrance(&limits))?;
@@ -533,7 +533,11 @@ fn report(plan: &Plan, enforced: &mut Enforced) {
         "namespaces, mounts, keyrings, io_uring, terminal input and kernel surface refused",
     );
     enforced.masked = plan.masked().map(Path::to_owned).collect();
-    enforced.uncovered = plan.uncovered.clone();
+}
+
+/// What is known of a plan before anything was applied.
+fn remarks(plan: &Plan) -> Enforced {
+    Enforced { uncovered: plan.uncovered.clone(), warnings: plan.warnings.clone(), ..Enforced::default() }
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Denied {
             }
         }
         for what in &self.uncovered {
-            out.push_str(&format!("\nnot covered: {}\n", encoded(what)));
+            out.push_str(&format!("\nnot protected: {}\n", encoded(what)));
         }
     }
 }

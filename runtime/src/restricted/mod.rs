@@ -210,7 +210,7 @@ fn report(plan: &Plan, why: &str, abi: i32, grants: &Grants, enforced: &mut Enfo
     warn(enforced, "nothing can be created, removed or renamed directly in", &grants.fixed);
     warn(enforced, "what is in them cannot be listed, because a directory below may not be:", &grants.unlisted);
     if plan.limits.tmp.is_some() {
-        enforced.warnings.push("the limit on /tmp is not enforced: it is a directory of the host".to_owned());
+        enforced.uncovered.push("the limit on /tmp is not enforced: it is a directory of the host".to_owned());
     }
 }
 

@@ -149,7 +149,7 @@ impl Guarded {
         // The hooks may be said to lie in the tree itself, which cannot become read-only as a whole.
         let real = path.canonicalize();
         if real.is_ok_and(|real| self.areas().any(|area| area.starts_with(&real))) {
-            self.warnings.push(format!("{} holds hooks and cannot be protected", path.display()));
+            self.uncovered.push(format!("{} holds hooks and cannot be protected", path.display()));
             return;
         }
         self.keep(path, stand_in);

@@ -91,7 +91,7 @@ pub(crate) struct Survey {
     pub(crate) git_dirs: Vec<PathBuf>,
     /// A directory changed since then, by its change time, has to be looked at again.
     pub(crate) started: SystemTime,
-    /// What of the denied content stays readable elsewhere.
+    /// What was asked for and does not hold: denied content that stays readable elsewhere, names that cannot be protected.
     pub(crate) uncovered: Vec<String>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
@@ -307,7 +307,8 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         .collect();
     pins.retain(|pin| !pin.ancestors().any(|parent| whole.binary_search(&parent).is_ok()));
     let tracked = request.workspace.filter(|_| !globs.is_empty()).map(|workspace| git::tracked(workspace, &masks));
-    let uncovered = tracked.unwrap_or_default();
+    let mut uncovered = tracked.unwrap_or_default();
+    uncovered.append(&mut guarded.uncovered);
     links.append(&mut found.aliasing);
     for list in [&mut directories, &mut found.hidden, &mut found.beyond, &mut links] {
         // Byte by byte: to compare paths part by part takes ten times as long.
@@ -393,7 +394,7 @@ fn denied_links(
         }
         let Ok(target) = link.canonicalize() else { continue };
         if roots.iter().any(|root| root.starts_with(&target)) {
-            found.warnings.push(format!(
+            guarded.uncovered.push(format!(
                 "the denied symlink {} leads to {}, which holds a whole root; only the symlink itself is kept",
                 link.display(),
                 target.display()

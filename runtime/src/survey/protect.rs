@@ -54,6 +54,8 @@ pub(crate) struct Guarded {
     workspace: Option<PathBuf>,
     pub(crate) protected: Vec<Protected>,
     pub(crate) git_dirs: Vec<PathBuf>,
+    /// What cannot be protected.
+    pub(crate) uncovered: Vec<String>,
     pub(crate) warnings: Vec<String>,
     /// Git directories and configuration files that were read already.
     pub(super) seen: HashSet<PathBuf>,
@@ -67,6 +69,7 @@ impl Guarded {
             workspace: workspace.map(Path::to_path_buf),
             protected: Vec::new(),
             git_dirs: Vec::new(),
+            uncovered: Vec::new(),
             warnings: Vec::new(),
             seen: HashSet::new(),
             looked: None,
@@ -132,7 +135,7 @@ impl Guarded {
                 Ok(Kind::Symlink) => self.protected.push(Protected::Symlink { path }),
                 Ok(kind) => self.protected.push(Protected::Existing { path, directory: kind == Kind::Directory }),
                 Err(_) => self
-                    .warnings
+                    .uncovered
                     .push(format!("{} does not exist and is not in the workspace: not protected", path.display())),
             }
         }
@@ -216,7 +219,7 @@ impl Guarded {
                     return;
                 }
                 Err(errno) => {
-                    self.warnings.push(format!("{} cannot be protected: {}", next.display(), errno.desc()));
+                    self.uncovered.push(format!("{} cannot be protected: {}", next.display(), errno.desc()));
                     return;
                 }
             }
