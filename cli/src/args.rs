@@ -92,7 +92,7 @@ pub enum Command {
     AgentsMd(AgentsMd),
     /// Say what this machine can enforce, what is missing and what to do about it.
     #[command(
-        after_help = "Exits with 69 when `holdpoint run` could not work here.\n\nExamples:\n  holdpoint doctor\n  holdpoint doctor --json"
+        after_help = "Exits with 69 when `holdpoint run` could not work here. Names that a killed run has left in the workspace are taken away.\n\nExamples:\n  holdpoint doctor\n  holdpoint doctor --json"
     )]
     Doctor(Doctor),
     /// Print the completions for a shell.

@@ -231,3 +231,33 @@ fn a_home_that_is_missing_or_relative_is_no_panic() {
         assert!(!done.err.contains("panicked"), "{home:?}: {done:?}");
     }
 }
+
+#[test]
+fn doctor_takes_away_what_a_run_has_left_that_was_killed_with_all_its_own() {
+    let machine = Machine::new();
+    let names = [".claude", "AGENTS.md"];
+    let left = || {
+        for name in names {
+            let path = machine.workspace().join(name);
+            drop(std::os::unix::net::UnixListener::bind(&path).expect("bind"));
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o1444)).expect("chmod");
+        }
+    };
+    left();
+    // Not what somebody else listens at.
+    let other = std::os::unix::net::UnixListener::bind(machine.workspace().join(".codex")).expect("bind");
+    let done = machine.holdpoint(&["doctor"]);
+    assert!(done.code == 0 && done.out.contains("reserved names") && done.out.contains("work/.claude"), "{done:?}");
+    assert_eq!(machine.names(), [".codex"]);
+    drop(other);
+    std::fs::remove_file(machine.workspace().join(".codex")).expect("rm");
+    // Nor what a run holds at this moment.
+    let mut run = machine.command(["run", "--profile", "free", "--", "sh", "-c", "echo up; exec sleep 60"]);
+    let mut run = support::Background(run.spawn().expect("it starts"));
+    let mut up = [0; 3];
+    std::io::Read::read_exact(run.0.stdout.as_mut().expect("a pipe"), &mut up).expect("read");
+    let held = machine.names();
+    assert!(held.contains(&".claude".to_owned()), "{held:?}");
+    assert!(!machine.holdpoint(&["doctor"]).out.contains("reserved names"));
+    assert_eq!(machine.names(), held);
+}

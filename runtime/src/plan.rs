@@ -1,7 +1,12 @@
 //! A plan: what the kernel will enforce for one sandbox, as plain data. Made by [`Builder::plan`](crate::Builder::plan),
 //! carried out by [`Sandbox::start`](crate::Sandbox::start); nothing is decided between the two.
 
-use crate::{enforced::Protection, view};
+use crate::{
+    enforced::Protection,
+    error::{Error, Result},
+    reserve::{self, ReserveError},
+    view,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -223,6 +228,34 @@ impl Plan {
     /// Every name that stays as it is, whether or not there is something of that name.
     pub fn kept(&self) -> impl Iterator<Item = &Path> {
         self.kept.iter().map(|kept| kept.path().as_path())
+    }
+
+    /// The kept names that are not there, and what has to hold each.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = (&Path, Option<&str>)> {
+        self.kept.iter().filter_map(|kept| match kept {
+            Kept::Absent { path, content } => Some((path.as_path(), content.as_deref())),
+            _ => None,
+        })
+    }
+
+    /// Takes away the reserved names that a sandbox has left of which everything was killed at once, with what would have
+    /// removed them. Those of a sandbox that lives stay. Every start of a sandbox with this plan does it too, at its end.
+    ///
+    /// Gives what was taken away.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] when a directory cannot be locked, or is not there any more.
+    pub fn clear_reserved(&self) -> Result<Vec<PathBuf>> {
+        let held = reserve::lock(self.absent()).map_err(|error| self.unreserved(&error))?;
+        Ok(reserve::release(&held))
+    }
+
+    pub(crate) fn unreserved(&self, error: &ReserveError) -> Error {
+        Error::Plan {
+            what: "protected names of workspace",
+            path: self.workspace.clone().unwrap_or_default(),
+            why: error.to_string(),
+        }
     }
 
     /// Whether a path of the host is in the mount view at all.

@@ -105,23 +105,24 @@ pub(crate) fn create(held: &[Reservation]) -> Result<(), ReserveError> {
     held.iter().try_for_each(Reservation::create)
 }
 
-/// Removes what no other run holds, and lets go of the directories.
-pub(crate) fn release(held: &[Reservation]) {
-    for Reservation { directory, names, .. } in held {
+/// Removes what no other run holds, and lets go of the directories. Gives what was removed.
+pub(crate) fn release(held: &[Reservation]) -> Vec<PathBuf> {
+    let mut removed = Vec::new();
+    for Reservation { path, directory, names, .. } in held {
         if directory.try_lock().is_ok() {
-            names.iter().for_each(|name| remove(directory, name));
+            let gone = names.iter().filter(|name| remove(directory, name));
+            removed.extend(gone.map(|name| path.join(OsStr::from_bytes(name.to_bytes()))));
         }
         // The sweeper has a copy of the descriptor, and with it of the lock.
         directory.unlock().unwrap_or_default();
     }
+    removed
 }
 
-fn remove(directory: &File, name: &CString) {
+/// Whether it was there and is gone now; else it went meanwhile, or lies in a directory that is read-only now.
+fn remove(directory: &File, name: &CString) -> bool {
     let here = fstatat(directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-    if here.is_ok_and(|here| is_marked(&here)) {
-        // Gone meanwhile, or in a directory that is read-only now: there is nothing left to do.
-        unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).unwrap_or_default();
-    }
+    here.is_ok_and(|here| is_marked(&here)) && unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok()
 }
 
 /// Whether what `status` describes was put there by a reservation.
@@ -236,7 +237,7 @@ mod tests {
         names: impl IntoIterator<Item = (&'a Path, Option<&'a str>)>,
     ) -> Result<Vec<Reservation>, ReserveError> {
         let held = lock(names)?;
-        create(&held).inspect_err(|_| release(&held)).map(|()| held)
+        create(&held).inspect_err(|_| drop(release(&held))).map(|()| held)
     }
     use std::fs;
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -16,10 +16,10 @@ use crate::{
     mounts,
     notify::Supervisor,
     opening::{Descriptors, Going, Opening, Worker},
-    plan::{Kept, Net, Plan},
+    plan::{Net, Plan},
     program::{Fault, Program},
     relay::Taps,
-    reserve::{self, Reservation, ReserveError},
+    reserve::{self, Reservation},
     restricted::{self, Modes, Place, Restricted},
     socket, strangers,
     strict::{self, Strict},
@@ -186,16 +186,16 @@ impl Sandbox {
         let Descriptors { resident, control, ruleset, theirs, .. } = descriptors;
         let mut watch = guard::watch(&plan, &mut enforced)?;
         let reserved: Arc<[Reservation]> =
-            reserve::lock(absent(&plan)).map_err(|error| unreserved(&plan, &error))?.into();
+            reserve::lock(plan.absent()).map_err(|error| plan.unreserved(&error))?.into();
         // Before there is anything to sweep: from here on nothing is left of us, however we end.
         let mut sweeper = sweeper(&resident, watch.as_ref(), &reserved, &limits)?;
-        reserve::create(&reserved).map_err(|error| unreserved(&plan, &error))?;
+        reserve::create(&reserved).map_err(|error| plan.unreserved(&error))?;
         // It can cover them now, and with the rest be confined.
         going.tell()?;
         ruleset.map_or(Ok(()), |ruleset| landlocked::allow(ruleset, &plan))?;
         going.tell()?;
         if let Some(watch) = &mut watch {
-            watch.created(absent(&plan).map(|(path, _)| path));
+            watch.created(plan.absent().map(|(path, _)| path));
         }
         let ground = Ground::new(plan, control, limits);
         let (watch, asked, stands) = meanwhile(&ground, watch, first.filter(|_| exec.is_none()), going);
@@ -398,22 +398,6 @@ impl Drop for Sandbox {
         }
         drop(self.supervisor.take());
         drop(self.restricted.take());
-    }
-}
-
-/// The kept names that are not there, and what has to hold each.
-fn absent(plan: &Plan) -> impl Iterator<Item = (&Path, Option<&str>)> {
-    plan.kept.iter().filter_map(|kept| match kept {
-        Kept::Absent { path, content } => Some((path.as_path(), content.as_deref())),
-        _ => None,
-    })
-}
-
-fn unreserved(plan: &Plan, error: &ReserveError) -> Error {
-    Error::Plan {
-        what: "protected names of workspace",
-        path: plan.workspace.clone().unwrap_or_default(),
-        why: error.to_string(),
     }
 }
 

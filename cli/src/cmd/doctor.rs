@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::Doctor;
-use crate::confine::confinement;
+use crate::confine::{confinement, plan_of_edits};
 use crate::error::Error;
 use crate::exit;
 use crate::load::load;
 use crate::places::{Places, resolved};
-use crate::process::missing;
+use crate::process::{missing, not_started};
 use crate::report::{self, encoded};
 
 /// One thing that was looked at.
@@ -37,6 +37,7 @@ pub(super) fn doctor(args: &Doctor) -> Result<u8, Error> {
         findings.push(finding);
     }
     findings.extend([state(), configuration(&args.flags), server()]);
+    findings.extend(left_over(&args.flags));
     let unfit = findings.iter().any(|finding| finding.needed && !finding.good);
     let code = if unfit { exit::UNENFORCEABLE } else { exit::SUCCESS };
     if args.flags.answer.json {
@@ -116,6 +117,22 @@ fn configuration(flags: &crate::args::PolicyFlags) -> Finding {
             good("configuration", format!("profile {profile}, {mode} in {}", root.display()))
         }
     }
+}
+
+/// Names that a run has left in the workspace because it was killed together with what would have removed them: they are
+/// taken away, as the next run that may write would do.
+fn left_over(flags: &crate::args::PolicyFlags) -> Option<Finding> {
+    let loaded = load(flags).ok().filter(|loaded| matches!(confinement(loaded), Ok(Some(_))))?;
+    let name = "reserved names";
+    let cleared = plan_of_edits(&loaded).and_then(|plan| plan.clear_reserved().map_err(not_started));
+    Some(match cleared {
+        Ok(cleared) if cleared.is_empty() => return None,
+        Ok(cleared) => {
+            let names: Vec<String> = cleared.iter().map(|path| path.display().to_string()).collect();
+            good(name, format!("a killed run had left some, which are gone now: {}", names.join(", ")))
+        }
+        Err(error) => Finding { needed: false, ..of_error(name, &error) },
+    })
 }
 
 /// Where something is missing that the profile lets be missing: whether its sandbox starts without.
