@@ -250,6 +250,7 @@ impl Builder {
         roots: &[PathBuf],
         view: &[Mount],
     ) -> Result<survey::Survey> {
+        let home = self.home.clone().or_else(std::env::home_dir);
         let request = survey::Request {
             workspace: workspace.map(|(path, _)| path.as_path()),
             writable: workspace.is_some_and(|(_, access)| *access == Access::ReadWrite),
@@ -257,6 +258,7 @@ impl Builder {
             view,
             deny: &self.deny_read,
             protect: &self.protect,
+            home: home.as_deref(),
         };
         survey::survey(&request).map_err(|error| match error {
             SurveyError::TooMany { .. } | SurveyError::Outside { .. } => {

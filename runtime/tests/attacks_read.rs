@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use arena::{Arena, CANARY, gives_away_nothing, write};
-use holdpoint_runtime::{Error, Masked, Sandbox};
+use holdpoint_runtime::{Access, Error, Masked, Sandbox};
 
 #[test]
 fn a_denied_file_by_its_own_name() {
@@ -306,4 +306,38 @@ fn every_later_command_of_a_living_sandbox() {
         assert!(!output.contains(CANARY), "{script}: {output}");
     }
     assert!(arena.inside(&sandbox, "cat README.md").contains("public"));
+}
+
+/// Branch names are no secrets, so names say nothing in the `refs` and `logs` of a git directory; in a tree they do.
+#[test]
+fn a_tree_kept_in_a_git_directory() {
+    let script = "cd \"$WS/.git/wt/feature\"; cat logs/.env logs/secrets/k refs/heads/token logs/.env.late";
+    let arena = Arena::new();
+    arena.git(&arena.workspace, &["commit", "-q", "--allow-empty", "-m", "message"]);
+    arena.git(&arena.workspace, &["worktree", "add", "-q", ".git/wt/feature", "-b", "fix-token"]);
+    let tree = arena.path(".git/wt/feature");
+    for file in ["logs/.env", "logs/secrets/k", "refs/heads/token"] {
+        write(&tree.join(file), "CANARY-WORKTREE");
+    }
+    assert_eq!(arena.bare(script).matches(CANARY).count(), 3);
+    for (workspace, strict) in [(&arena.workspace, false), (&arena.workspace, true), (&tree, false), (&tree, true)] {
+        let mut builder = arena.builder();
+        let sandbox = builder.workspace(workspace, Access::ReadWrite).deny_read_strict(strict).start().unwrap();
+        if strict {
+            write(&tree.join("logs/.env.late"), "CANARY-LATE");
+        }
+        let inside = |script: &str| {
+            let mut command = sandbox.command("bash");
+            command.args(["-c", script]).env("WS", &arena.workspace).current_dir(workspace);
+            let output = command.output().unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+        };
+        let output = inside(script);
+        assert!(output.contains("logs/.env: Permission denied") && !output.contains(CANARY), "{output}");
+        if workspace == &arena.workspace {
+            let output = inside("git -c safe.directory='*' log --oneline -1 fix-token");
+            assert!(output.contains("message"), "a branch is no secret: {output}");
+        }
+        fs::remove_file(tree.join("logs/.env.late")).ok();
+    }
 }

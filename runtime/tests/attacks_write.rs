@@ -205,6 +205,111 @@ fn nested_repositories() {
     );
 }
 
+/// What git takes a directory for a repository by can be renamed. Whoever comes after must not find the rest of it open.
+#[test]
+fn a_git_directory_that_an_earlier_run_took_apart() {
+    let directories = ["bare.git", ".git/modules/lib/deep", ".git/worktrees/tree"];
+    let build = || {
+        let arena = Arena::new();
+        for directory in &directories[..2] {
+            arena.git(&arena.workspace, &["init", "-q", "--bare", directory]);
+        }
+        // Around the name of a submodule, what looks like another.
+        arena.bare("mkdir -p .git/modules/lib/objects .git/modules/lib/refs; cp .git/HEAD .git/modules/lib/");
+        arena.git(&arena.workspace, &["commit", "-q", "--allow-empty", "-m", "x"]);
+        arena.git(&arena.workspace, &["worktree", "add", "-q", arena.outside.join("tree").to_str().unwrap()]);
+        arena
+    };
+    let obeyed = [
+        "bare.git/config",
+        "bare.git/hooks/post-index-change",
+        "bare.git/commondir",
+        ".git/modules/lib/deep/config",
+        ".git/modules/lib/deep/hooks/post-index-change",
+        ".git/modules/lib/deep/commondir",
+        ".git/worktrees/tree/commondir",
+        ".git/worktrees/tree/config.worktree",
+    ];
+    let look = |arena: &Arena| obeyed.iter().map(|path| format!("{path}: {} ", arena.read(path))).collect::<String>();
+    let write = obeyed.iter().map(|path| format!("echo evil >> {path}; ")).collect::<String>();
+    for (apart, together) in [
+        ("mv HEAD H", "mv H HEAD"),
+        ("chmod 1444 HEAD", "true"),
+        ("mv objects o", "mv o objects"),
+        ("mv HEAD H; mv refs r; mv objects o", "mv H HEAD; mv r refs; mv o objects"),
+    ] {
+        let everywhere = |script: &str| directories.map(|directory| format!("(cd {directory} && {script}); ")).concat();
+        let arena = build();
+        arena.bare(&everywhere(apart));
+        arena.bare(&(write.clone() + &everywhere(together)));
+        assert!(obeyed.iter().all(|path| arena.read(path).contains("evil")), "{}", look(&arena));
+
+        let arena = build();
+        let before = look(&arena);
+        arena.inside(&arena.start(), &everywhere(apart));
+        let output = arena.inside(&arena.start(), &(write.clone() + &everywhere(together)));
+        assert_eq!(look(&arena), before, "{apart}: {output}");
+    }
+}
+
+/// A configuration can name hooks, further files and a program anywhere: for each tree of a repository, below `~`, and in the
+/// user's own configuration, which holds in all of them.
+#[test]
+fn what_a_configuration_leads_to() {
+    let led = [
+        ".githooks/pre-commit",
+        "linked/.githooks/pre-commit",
+        "lib/.subhooks/pre-commit",
+        "vendor/sub/hooks-of-sub/pre-commit",
+        "vendor/sub/hooks-of-all/pre-commit",
+        "included/by-tilde",
+        "included/by-user",
+        "dotfiles/gitconfig",
+        "tools/monitor",
+    ];
+    let build = || {
+        let arena = Arena::new();
+        led.iter().for_each(|path| write(&arena.path(path), ""));
+        fs::write(
+            arena.path("dotfiles/gitconfig"),
+            "[core]\n\thooksPath = hooks-of-all\n[include]\n\tpath = ~/work/included/by-user\n",
+        )
+        .unwrap();
+        symlink("work/dotfiles/gitconfig", arena.home.join(".gitconfig")).unwrap();
+        let origin = arena.outside.join("origin");
+        fs::create_dir(&origin).unwrap();
+        for tree in [&origin, &arena.workspace] {
+            arena.git(tree, &["init", "-q"]);
+            arena.git(tree, &["commit", "-q", "--allow-empty", "-m", "x"]);
+        }
+        fs::remove_dir_all(arena.path("lib")).unwrap();
+        let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", origin.to_str().unwrap(), "lib"];
+        arena.git(&arena.workspace, &add);
+        write(&arena.path("lib/.subhooks/pre-commit"), "");
+        fs::remove_dir_all(arena.path("linked")).unwrap();
+        arena.git(&arena.workspace, &["worktree", "add", "-q", "linked"]);
+        write(&arena.path("linked/.githooks/pre-commit"), "");
+        for (tree, key, value) in [
+            ("", "core.hooksPath", ".githooks"),
+            ("", "core.fsmonitor", "tools/monitor --quick"),
+            ("", "include.path", "~/work/included/by-tilde"),
+            ("lib", "core.hooksPath", ".subhooks"),
+            ("vendor/sub", "core.hooksPath", "~/work/vendor/sub/hooks-of-sub"),
+        ] {
+            arena.git(&arena.path(tree), &["config", key, value]);
+        }
+        arena
+    };
+    let look = |arena: &Arena| led.map(|path| format!("{path}: {} ", arena.read(path).contains("evil"))).concat();
+    let script = led.map(|path| format!("echo evil >> {path}; ")).concat();
+    let arena = build();
+    arena.bare(&script);
+    assert!(!look(&arena).contains("false"), "{}", look(&arena));
+    let arena = build();
+    let output = arena.inside(&arena.start(), &script);
+    assert!(!look(&arena).contains("true"), "{}{output}", look(&arena));
+}
+
 #[test]
 fn the_git_directory_of_a_worktree_elsewhere() {
     for script in [

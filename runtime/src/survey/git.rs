@@ -4,21 +4,30 @@
 //!
 //! What decides over programs in a git directory: `config`, `config.worktree` (when the configuration turns it on) and what
 //! they include, `hooks` or the directory `core.hooksPath` names, and `commondir`, a file that moves all of those elsewhere
-//! and is obeyed in every git directory, a plain repository's included.
+//! and is obeyed in every git directory, a plain repository's included. The configuration of the user can name files of a
+//! workspace as well.
+
+mod index;
+mod settings;
 
 use std::collections::HashSet;
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::unistd::User;
 
 use super::protect::Guarded;
-use super::walk::{Kind, kind_at};
+use super::walk::{Kind, entry_at, kind_at};
 use super::{Mask, Protected, StandIn};
+use index::for_each_path;
+pub(super) use settings::Setting;
+use settings::settings;
 
 /// Git's pointer files are one line; a larger one is none.
 const LARGEST_POINTER: u64 = 16 << 10;
@@ -28,6 +37,8 @@ const LARGEST_INDEX: u64 = 256 << 20;
 const DEEPEST_MODULES: usize = 12;
 /// How many tracked paths a warning names.
 const NAMED: usize = 3;
+/// What git takes a directory for a repository by.
+const PARTS: [&str; 3] = ["HEAD", "objects", "refs"];
 
 impl Guarded {
     /// Protects the repository whose `.git` (directory, file or symlink) is `dotgit`.
@@ -80,25 +91,30 @@ impl Guarded {
 
     /// Protects what makes git run programs in the git directory `git`, whose files belong to `tree`.
     pub(super) fn git_dir(&mut self, git: &Path, tree: Option<&Path>) {
-        if !self.seen.insert(git.to_owned()) {
-            return;
+        if self.seen.insert(git.to_owned()) {
+            self.keep(&git.join("hooks"), StandIn::Socket);
+            self.keep(&git.join("config"), StandIn::File(""));
+            self.keep(&git.join("config.worktree"), StandIn::File(""));
+            // `.` leaves the common directory where it is; git fails on an empty file and on a directory.
+            self.keep(&git.join("commondir"), StandIn::File("."));
+            for worktree in directories(&git.join("worktrees")) {
+                self.linked_worktree(&worktree);
+            }
+            self.modules(&git.join("modules"), DEEPEST_MODULES);
         }
-        self.keep(&git.join("hooks"), StandIn::Socket);
-        self.keep(&git.join("config"), StandIn::File(""));
-        self.keep(&git.join("config.worktree"), StandIn::File(""));
-        // `.` leaves the common directory where it is; git fails on an empty file and on a directory.
-        self.keep(&git.join("commondir"), StandIn::File("."));
+        // One repository has several trees, and each its own directory of hooks.
+        let tree = tree.map(Path::to_owned).or_else(|| self.tree_of(git));
+        let base = tree.as_deref().unwrap_or(git);
         for name in ["config", "config.worktree"] {
-            self.config(&git.join(name), git, tree);
+            self.config(&git.join(name), base);
         }
-        for worktree in directories(&git.join("worktrees")) {
-            self.linked_worktree(&worktree);
+        if tree.is_some() {
+            self.user_config(base);
         }
-        self.modules(&git.join("modules"), DEEPEST_MODULES);
     }
 
     fn linked_worktree(&mut self, private: &Path) {
-        if kind_at(&private.join("HEAD")).is_err() || !self.seen.insert(private.to_owned()) {
+        if !self.seen.insert(private.to_owned()) {
             return;
         }
         for name in ["commondir", "gitdir"] {
@@ -107,45 +123,113 @@ impl Guarded {
             }
         }
         self.keep(&private.join("config.worktree"), StandIn::File(""));
-        self.config(&private.join("config.worktree"), private, None);
+        self.config(&private.join("config.worktree"), private);
+        self.modules(&private.join("modules"), DEEPEST_MODULES);
     }
 
-    /// Git directories of submodules lie under their names, which may have slashes in them.
+    /// Git directories of submodules lie under their names, which may have slashes in them: below each directory, for what
+    /// looks like a git directory may be there only to hide another.
     fn modules(&mut self, directory: &Path, depth: usize) {
         for child in directories(directory) {
-            if kind_at(&child.join("HEAD")).is_ok() {
-                self.git_dir(&child, None);
-            } else if depth > 0 {
+            // Where git keeps objects, a directory for each first byte of their names.
+            let objects = directory.ends_with("objects") && child.file_name().is_some_and(|name| name.len() == 2);
+            if depth > 0 && !objects {
+                if is_git_dir(&child) {
+                    self.git_dir(&child, None);
+                }
                 self.modules(&child, depth - 1);
             }
         }
     }
 
-    /// Protects what a configuration file sends git to: included files and the directory of hooks.
-    fn config(&mut self, file: &Path, git: &Path, tree: Option<&Path>) {
+    /// The tree that a git directory says is its own.
+    fn tree_of(&mut self, git: &Path) -> Option<PathBuf> {
+        if git.ends_with(".git") {
+            return git.parent().map(Path::to_owned);
+        }
+        let settings = self.settings(&git.join("config"))?;
+        git.join(worktree_of(&settings)?).canonicalize().ok()
+    }
+
+    /// Protects what a configuration file sends git to, where paths start at `base`: included files, the directory of hooks
+    /// and the program that `git status` asks.
+    fn config(&mut self, file: &Path, base: &Path) {
         let Ok(file) = file.canonicalize() else { return };
-        if !self.seen.insert(file.clone()) {
+        if !self.obeyed.insert((file.clone(), base.to_owned())) {
             return;
         }
-        let Some(text) = read(&file, LARGEST_CONFIG) else { return };
-        for (section, key, value) in settings(&text) {
-            let value = Path::new(OsStr::from_bytes(&value)).to_owned();
-            if value.as_os_str().is_empty() || value.starts_with("~") {
-                continue;
-            }
-            let is_include = key == b"path" && (section == b"include" || section == b"includeif");
-            if is_include && let Some(parent) = file.parent() {
-                let included = parent.join(&value);
-                self.keep_lexical(&included, StandIn::File(""));
-                self.config(&included, git, tree);
-            } else if section == b"core" && key == b"hookspath" {
-                self.keep_lexical(&tree.unwrap_or(git).join(&value), StandIn::Socket);
+        let Some(settings) = self.settings(&file) else { return };
+        for (section, key, value) in settings.iter() {
+            let Some(value) = self.expanded(value) else { continue };
+            match (section.as_slice(), key.as_slice(), file.parent()) {
+                (b"include" | b"includeif", b"path", Some(parent)) => {
+                    let included = parent.join(&value);
+                    self.keep_lexical(&included, StandIn::File(""));
+                    self.config(&included, base);
+                }
+                (b"core", b"hookspath", _) => self.keep_lexical(&base.join(&value), StandIn::Socket),
+                (b"core", b"fsmonitor", _) => {
+                    // A command for the shell. Without a slash it is looked for elsewhere, or no program at all.
+                    let program =
+                        value.as_os_str().as_bytes().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+                    if program.contains(&b'/') {
+                        self.keep_lexical(&base.join(OsStr::from_bytes(program)), StandIn::Socket);
+                    }
+                }
+                _ => {}
             }
         }
     }
 
+    /// The same for the configuration of the user and of the machine, which holds in every tree.
+    fn user_config(&mut self, tree: &Path) {
+        let home = self.home.clone();
+        let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let files = [
+            variable("GIT_CONFIG_GLOBAL"),
+            variable("XDG_CONFIG_HOME").map(|home| home.join("git/config")),
+            in_home(".config/git/config"),
+            in_home(".gitconfig"),
+            variable("GIT_CONFIG_SYSTEM"),
+            Some(PathBuf::from("/etc/gitconfig")),
+        ];
+        for file in files.into_iter().flatten().filter(|file| file.symlink_metadata().is_ok()) {
+            // It may lie in the workspace: in a repository of somebody's settings, to which a link leads.
+            self.keep_lexical(&file, StandIn::File(""));
+            self.config(&file, tree);
+        }
+    }
+
+    /// What a configuration file says; read once, for it may hold in many trees.
+    fn settings(&mut self, file: &Path) -> Option<Rc<[Setting]>> {
+        if let Some(known) = self.settings.get(file) {
+            return known.clone();
+        }
+        let found = read(file, LARGEST_CONFIG).map(|text| settings(&text).into());
+        self.settings.insert(file.to_owned(), found.clone());
+        found
+    }
+
+    /// A path as a configuration file gives it; none when it is empty, or starts in a home directory that nobody knows.
+    fn expanded(&self, value: &[u8]) -> Option<PathBuf> {
+        let Some(below) = value.strip_prefix(b"~") else {
+            return (!value.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(value)));
+        };
+        let end = below.iter().position(|&byte| byte == b'/').unwrap_or(below.len());
+        let (user, rest) = below.split_at(end);
+        let home = match std::str::from_utf8(user).ok()? {
+            "" => self.home.clone()?,
+            user => User::from_name(user).ok()??.dir,
+        };
+        Some(home.join(OsStr::from_bytes(rest.strip_prefix(b"/").unwrap_or(rest))))
+    }
+
     /// Protects a path from a file of git, which may have `..` in it.
     fn keep_lexical(&mut self, path: &Path, stand_in: StandIn) {
+        if !self.led.insert(path.to_owned()) {
+            return;
+        }
         // The hooks may be said to lie in the tree itself, which cannot become read-only as a whole.
         let real = path.canonicalize();
         if real.is_ok_and(|real| self.areas().any(|area| area.starts_with(&real))) {
@@ -174,9 +258,30 @@ pub(super) fn elsewhere(dotgit: &Path) -> Option<Result<PathBuf, String>> {
     Some(Err(format!("{dotgit} names {private}, which does not name it back: git will not work inside")))
 }
 
+/// Whether the directory `path` is a git directory, or was one before somebody took a part of it away. Its `config` is read-only
+/// for every command, so it stays when a run has renamed the rest, for a later one to write what makes it one again.
+pub(super) fn is_git_dir(path: &Path) -> bool {
+    let parts = PARTS.iter().filter(|part| is_there(&path.join(part))).count();
+    let config = path.join("config");
+    parts == PARTS.len() || (parts > 0 && is_there(&config) && !config.is_dir()) || names_git_dir(&config)
+}
+
+/// Whether it is what git writes first into a new repository's configuration.
+fn names_git_dir(config: &Path) -> bool {
+    let settings = read(config, LARGEST_CONFIG).map(|text| settings(&text)).unwrap_or_default();
+    let first = |key: &[u8]| key == b"repositoryformatversion" || key == b"bare";
+    settings.iter().any(|(section, key, _)| section == b"core" && first(key))
+}
+
 /// Whether git takes the directory `path` for a repository.
-pub(super) fn is_bare(path: &Path) -> bool {
-    ["HEAD", "objects", "refs"].iter().all(|name| kind_at(&path.join(name)).is_ok())
+fn is_repository(path: &Path) -> bool {
+    PARTS.iter().all(|name| is_there(&path.join(name)))
+}
+
+/// Whether something is at `path` but the socket of a reservation. Only a socket: a command can give its own file the mark of
+/// one, and git reads that.
+fn is_there(path: &Path) -> bool {
+    matches!(entry_at(path), Ok(Ok(_) | Err(Kind::File)))
 }
 
 /// The git directory a `.git` file names, without symlinks.
@@ -198,7 +303,7 @@ fn common_dir(private: &Path) -> PathBuf {
 /// (`gitdir` names the `.git` file, and it lies among the worktrees of `common`) or as a submodule (`core.worktree`).
 fn belongs(private: &Path, common: &Path, dotgit: &Path) -> bool {
     let holds_tree = dotgit.parent().is_some_and(|tree| tree.starts_with(common));
-    if !is_bare(common) || holds_tree {
+    if !is_repository(common) || holds_tree {
         return false;
     }
     let back = read(&private.join("gitdir"), LARGEST_POINTER)
@@ -207,9 +312,14 @@ fn belongs(private: &Path, common: &Path, dotgit: &Path) -> bool {
         return private.parent() == Some(&common.join("worktrees"));
     }
     let settings = read(&private.join("config"), LARGEST_CONFIG).map(|text| settings(&text)).unwrap_or_default();
-    let tree = settings.iter().rev().find(|(section, key, _)| section == b"core" && key == b"worktree");
-    let tree = tree.and_then(|(_, _, value)| private.join(OsStr::from_bytes(value)).canonicalize().ok());
+    let tree = worktree_of(&settings).and_then(|tree| private.join(tree).canonicalize().ok());
     private == common && tree.as_deref() == dotgit.parent()
+}
+
+/// What a configuration says is the tree of its repository.
+fn worktree_of(settings: &[Setting]) -> Option<&Path> {
+    let named = settings.iter().rev().find(|(section, key, _)| section == b"core" && key == b"worktree");
+    named.map(|(_, _, value)| Path::new(OsStr::from_bytes(value)))
 }
 
 /// The subdirectories of `path`; none when it cannot be read.
@@ -232,79 +342,6 @@ fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     file.take(most).read_to_end(&mut text).ok()?;
     Some(text)
-}
-
-/// Section and key in lower case, and value, of every setting in the text of a git configuration; subsections are dropped.
-fn settings(text: &[u8]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
-    let mut settings = Vec::new();
-    let mut section = Vec::new();
-    let mut rest = text;
-    while let Some((&first, after)) = rest.split_first() {
-        match first {
-            b'#' | b';' => rest = rest.iter().position(|&byte| byte == b'\n').map_or(&[], |end| &rest[end..]),
-            b'[' => {
-                let end =
-                    after.iter().position(|byte| matches!(byte, b']' | b' ' | b'"' | b'\n')).unwrap_or(after.len());
-                section = after[..end].to_ascii_lowercase();
-                // A subsection stands in quotes and may hold a bracket.
-                let mut quoted = false;
-                let close = after.iter().position(|&byte| {
-                    quoted ^= byte == b'"';
-                    byte == b'\n' || (byte == b']' && !quoted)
-                });
-                rest = close.map_or(&[], |close| &after[close + 1..]);
-            }
-            byte if byte.is_ascii_alphabetic() => {
-                let end =
-                    rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(rest.len());
-                let key = rest[..end].to_ascii_lowercase();
-                let (value, left) = value(&rest[end..]);
-                settings.push((section.clone(), key, value));
-                rest = left;
-            }
-            _ => rest = after,
-        }
-    }
-    settings
-}
-
-/// A value with quotes, escapes, continued lines and comments resolved, and what follows its line.
-fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
-    let mut value = Vec::new();
-    let (mut quoted, mut comment, mut equals) = (false, false, false);
-    let mut solid = 0;
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        at += 1;
-        match byte {
-            b'\n' => break,
-            _ if comment => {}
-            b'=' if !equals => equals = true,
-            _ if !equals => {}
-            b'\\' => {
-                let escaped = text.get(at).copied();
-                at += 1;
-                match escaped {
-                    Some(b'\n') | None => {}
-                    Some(b'n') => value.push(b'\n'),
-                    Some(b't') => value.push(b'\t'),
-                    Some(other) => value.push(other),
-                }
-                solid = value.len();
-            }
-            b'"' => quoted = !quoted,
-            b'#' | b';' if !quoted => comment = true,
-            b' ' | b'\t' | b'\r' if !quoted && value.is_empty() => {}
-            other => {
-                value.push(other);
-                if quoted || !other.is_ascii_whitespace() {
-                    solid = value.len();
-                }
-            }
-        }
-    }
-    value.truncate(solid);
-    (value, text.get(at..).unwrap_or_default())
 }
 
 /// A warning when masked paths are tracked: git keeps their content in its own database, which stays readable.
@@ -354,44 +391,4 @@ pub(super) fn tracked(workspace: &Path, masks: &[Mask]) -> Vec<String> {
         "tracked by git, so committed content stays readable in its database: {}{more}; remove it from the history or deny .git/objects",
         hits.join(", ")
     )]
-}
-
-/// Calls `each` with every path in a git index of version 2, 3 or 4; stops where the file makes no sense.
-fn for_each_path(index: &[u8], hash: usize, mut each: impl FnMut(&[u8])) -> Option<()> {
-    let number = |at: usize| Some(u32::from_be_bytes(index.get(at..at + 4)?.try_into().ok()?));
-    if index.get(..4)? != b"DIRC" {
-        return None;
-    }
-    let version = number(4)?;
-    let mut at = 12;
-    let mut path: Vec<u8> = Vec::new();
-    for _ in 0..number(8)? {
-        let start = at;
-        let flags = u16::from_be_bytes(index.get(at + 40 + hash..at + 42 + hash)?.try_into().ok()?);
-        at += 42 + hash;
-        if version >= 3 && flags & 0x4000 != 0 {
-            at += 2;
-        }
-        if version == 4 {
-            // The path is the one before it, shortened by a number, and a new end.
-            let mut byte = *index.get(at)?;
-            let mut cut = usize::from(byte & 0x7f);
-            at += 1;
-            while byte & 0x80 != 0 {
-                byte = *index.get(at)?;
-                cut = ((cut.checked_add(1)?) << 7) + usize::from(byte & 0x7f);
-                at += 1;
-            }
-            path.truncate(path.len().checked_sub(cut)?);
-        } else {
-            path.clear();
-        }
-        let rest = CStr::from_bytes_until_nul(index.get(at..)?).ok()?.to_bytes();
-        let end = at + rest.len();
-        path.extend_from_slice(rest);
-        each(&path);
-        // Before version 4 entries are padded with at least one NUL to a multiple of eight.
-        at = if version == 4 { end + 1 } else { start + (end - start + 8) / 8 * 8 };
-    }
-    Some(())
 }

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::SurveyError;
 use super::exceptions::{Exceptions, Partly};
+use super::git::is_git_dir;
 use super::pattern::{Name, Part, alternatives, glob};
 use crate::plan::Denied;
 
@@ -288,35 +289,41 @@ impl Globs {
             || at.iter().any(|&(index, _)| self.anchored[usize::from(index)].text == text)
     }
 
-    /// The pattern that denies `path`, which lies below `root` and may lie in a denied directory.
-    pub(crate) fn matches(&self, root: &Path, path: &Path, directory: bool) -> Option<&str> {
-        self.matches_below(&self.start(root), Place::of(root), path.strip_prefix(root).ok()?, directory)
+    /// The root `path` of a tree.
+    pub(crate) fn root(&self, path: &Path) -> Top {
+        Top { path: path.to_owned(), states: self.start(path), place: Place::of(path) }
     }
 
-    /// The same for a path relative to a directory with the states `at`.
-    pub(crate) fn matches_below(&self, at: &States, place: Place, below: &Path, directory: bool) -> Option<&str> {
-        let (mut stepped, mut place) = (None, place);
+    /// The pattern that denies `path`, which lies below `root` and may lie in a denied directory.
+    pub(crate) fn matches(&self, root: &Path, path: &Path, directory: bool) -> Option<&str> {
+        self.matches_below(&self.root(root), path.strip_prefix(root).ok()?, directory)
+    }
+
+    /// The same for the path `below` a directory.
+    pub(crate) fn matches_below(&self, top: &Top, below: &Path, directory: bool) -> Option<&str> {
+        let (mut stepped, mut place, mut at) = (None, top.place, top.path.clone());
         let mut lower = Vec::new();
         let mut components = below.components().peekable();
         while let Some(component) = components.next() {
             let Component::Normal(name) = component else { return None };
             lowercase(name, &mut lower);
             let inside = components.peek().is_some();
-            let states = stepped.as_ref().unwrap_or(at);
+            let states = stepped.as_ref().unwrap_or(&top.states);
             if let Some(pattern) = self.hit(states, &lower, inside || directory, place.names()) {
                 return Some(pattern);
             }
             if inside && (!states.positions.is_empty() || states.partly.is_some()) {
                 stepped = Some(self.step(states, &lower, place.names()));
             }
-            place = place.enter(name);
+            at.push(name);
+            place = place.enter(name, &at);
         }
         None
     }
 
-    /// What the symlink `below`, in a directory with the states `at`, brings forward for the directory it leads to.
-    pub(crate) fn through(&self, at: States, place: Place, below: &Path) -> States {
-        self.progressed(&self.reached(at, place, below).0)
+    /// What the symlink `below` a directory brings forward for the directory it leads to.
+    pub(crate) fn through(&self, top: &Top, below: &Path) -> States {
+        self.progressed(&self.reached(top, below).0)
     }
 
     /// Whether some pattern is absolute.
@@ -324,12 +331,14 @@ impl Globs {
         self.anchored.iter().any(|pattern| pattern.absolute)
     }
 
-    /// The states and the place in the directory `below`, seen from a directory with those given.
-    pub(crate) fn reached(&self, at: States, place: Place, below: &Path) -> (States, Place) {
+    /// The states and the place in the directory `below` another.
+    pub(crate) fn reached(&self, top: &Top, below: &Path) -> (States, Place) {
         let mut lower = Vec::new();
-        below.iter().fold((at, place), |(at, place), name| {
+        let mut at = top.path.clone();
+        below.iter().fold((top.states.clone(), top.place), |(states, place), name| {
             lowercase(name, &mut lower);
-            (self.step(&at, &lower, place.names()), place.enter(name))
+            at.push(name);
+            (self.step(&states, &lower, place.names()), place.enter(name, &at))
         })
     }
 
@@ -358,28 +367,54 @@ impl Globs {
     }
 }
 
+/// A directory from which paths are looked at: how far the patterns have come there, and what it is to git.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Top {
+    pub(crate) path: PathBuf,
+    pub(crate) states: States,
+    pub(crate) place: Place,
+}
+
 /// Where in a repository a directory lies. The ref and log directories hold branch names, not files of the user:
-/// `**/*token*` must not hide the branch `fix-token` and with it break git.
+/// `**/*token*` must not hide the branch `fix-token` and with it break git. Somebody may keep a whole tree in a `.git`, and
+/// what is called `logs` in that is a directory like any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Tree,
+    /// A git directory.
     Git,
+    /// Where it keeps those of its linked worktrees, and those of its submodules.
+    Worktrees,
+    Modules,
     Refs,
     /// What is looked at for its second name, or for absolute patterns alone.
     Elsewhere,
 }
 
 impl Place {
-    pub(crate) fn of(path: &Path) -> Place {
-        path.iter().fold(Place::Tree, Place::enter)
+    /// A root is a tree, wherever it lies, unless it is a git directory.
+    pub(crate) fn of(root: &Path) -> Place {
+        let mut at = PathBuf::new();
+        let place = root.iter().fold(Place::Tree, |place, name| {
+            at.push(name);
+            place.enter(name, &at)
+        });
+        if place == Place::Git { Place::Git } else { Place::Tree }
     }
 
-    pub(crate) fn enter(self, name: &OsStr) -> Place {
+    /// The place of the directory `name`; `path` is where it is.
+    pub(crate) fn enter(self, name: &OsStr, path: &Path) -> Place {
         match (self, name.as_bytes()) {
-            (Place::Elsewhere, _) => Place::Elsewhere,
-            (_, b".git") => Place::Git,
+            (Place::Elsewhere | Place::Refs, _) => self,
             (Place::Git, b"refs" | b"logs") => Place::Refs,
-            (place, _) => place,
+            (Place::Git, b"worktrees") => Place::Worktrees,
+            (Place::Git, b"modules") => Place::Modules,
+            (Place::Worktrees, _) => Place::Git,
+            // A submodule's name may have slashes in it, so no name says where its git directory begins.
+            (Place::Modules, _) if is_git_dir(path) => Place::Git,
+            (Place::Modules, _) => Place::Modules,
+            (Place::Tree, b".git") => Place::Git,
+            (Place::Tree | Place::Git, _) => Place::Tree,
         }
     }
 
@@ -445,6 +480,12 @@ mod tests {
             ("**", "anything", true),
             ("**/*token*", ".git/refs/heads/fix-token", false),
             ("**/*token*", ".git/logs/refs/heads/fix-token", false),
+            ("**/*token*", ".git/worktrees/w/logs/refs/heads/fix-token", false),
+            ("**/*token*", "sub/.git/refs/heads/fix-token", false),
+            ("**/*token*", ".git/modules/sub/refs/token", true),
+            ("**/.env", ".git/wt/feature/logs/.env", true),
+            ("**/secrets/**", ".git/wt/feature/logs/secrets/k", true),
+            ("**/*token*", ".git/wt/feature/.git/refs/heads/fix-token", false),
             ("**/*token*", ".git/token", true),
             ("**/*token*", "refs/token", true),
             (".git/refs/**", ".git/refs/heads/main", true),
@@ -454,6 +495,21 @@ mod tests {
         assert!(denied("**/secrets/**", "a/secrets", true));
         assert!(denied("secrets/", "secrets", true));
         assert!(!denied("secrets/", "secrets", false));
+    }
+
+    #[test]
+    fn a_root_is_a_tree_wherever_it_lies() {
+        let globs = Globs::new(&["**/*token*".to_owned()]).unwrap();
+        for (root, path, expected) in [
+            ("/m/.git/wt/feature", "logs/token", true),
+            ("/m/.git/worktrees", "logs/token", true),
+            ("/m/.git/refs", "heads/fix-token", true),
+            ("/m/.git", "refs/heads/fix-token", false),
+            ("/m/.git/worktrees/w", "logs/refs/heads/fix-token", false),
+        ] {
+            let hit = globs.matches(Path::new(root), &Path::new(root).join(path), false);
+            assert_eq!(hit.is_some(), expected, "{root} {path}");
+        }
     }
 
     #[test]

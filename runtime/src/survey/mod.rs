@@ -13,7 +13,7 @@
 //!   counts like any other.
 //! - A hard link of a denied file, or of a file in a denied directory, is denied under every name.
 //! - A directory that cannot be listed is masked whole: the same user could open it from inside with `chmod`.
-//! - In a repository's ref and log directories only patterns that name those directories apply: what lies there are branch names.
+//! - In the `refs` and `logs` directly in a git directory only patterns that name those apply: what lies there are branch names.
 
 mod exceptions;
 mod found;
@@ -41,7 +41,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::plan::{Denied, Mount};
 use crate::view::OWN;
 use found::Found;
-pub(crate) use globs::{Globs, Place, States};
+pub(crate) use globs::{Globs, Place, States, Top};
 pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
 use walk::{MOST_OUTSIDE, Walk, is_local};
 
@@ -62,6 +62,8 @@ pub(crate) struct Request<'a> {
     pub(crate) deny: &'a [Denied],
     /// Paths or patterns to protect beside the fixed names, relative to the workspace or absolute.
     pub(crate) protect: &'a [String],
+    /// The home directory in which git looks for its configuration, if there is one.
+    pub(crate) home: Option<&'a Path>,
 }
 
 /// What was found. All lists are sorted and without repetition.
@@ -223,7 +225,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
 
     without_effect(&globs, &roots, request.view)?;
     let mut found = Found::default();
-    let mut guarded = protect::Guarded::new(request.workspace.filter(|_| request.writable));
+    let mut guarded = protect::Guarded::new(request.workspace.filter(|_| request.writable), request.home);
     // The workspace's own git directory comes first: outside of the workspace it is one more root.
     if workspace_writable {
         guarded.root_names();

@@ -1,14 +1,16 @@
 //! The names that programs outside trust and run: which they are, and what has to be done so that each stays as it is.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 
+use super::git::{Setting, is_git_dir};
 use super::walk::{Kind, entry_at, kind_at};
 use super::{Protected, StandIn, SurveyError};
 
@@ -41,8 +43,8 @@ const MOST_SYMLINKS: usize = 40;
 pub(crate) fn is_protected(name: &[u8], vendored: bool) -> bool {
     match name {
         b".git" | b".holdpoint" | b"AGENTS.md" | b"AGENTS.override.md" | b"CLAUDE.md" => true,
-        // Perhaps a bare repository: `named` looks closer.
-        b"HEAD" => true,
+        // Perhaps of a git directory: `named` looks closer.
+        b"HEAD" | b"config" => true,
         [b'.', ..] if !vendored => AT_THE_ROOT.iter().any(|fixed| fixed.as_bytes() == name),
         _ => false,
     }
@@ -57,21 +59,32 @@ pub(crate) struct Guarded {
     /// What cannot be protected.
     pub(crate) uncovered: Vec<String>,
     pub(crate) warnings: Vec<String>,
-    /// Git directories and configuration files that were read already.
+    /// Where `~` leads.
+    pub(super) home: Option<PathBuf>,
+    /// Git directories that are protected already.
     pub(super) seen: HashSet<PathBuf>,
+    /// What configuration files say.
+    pub(super) settings: HashMap<PathBuf, Option<Rc<[Setting]>>>,
+    /// Those that were followed already, each with the tree that it holds in, and the paths that they led to.
+    pub(super) obeyed: HashSet<(PathBuf, PathBuf)>,
+    pub(super) led: HashSet<PathBuf>,
     /// The directory of the name before, and whether something can be created there.
     looked: Option<(PathBuf, bool)>,
 }
 
 impl Guarded {
-    pub(crate) fn new(workspace: Option<&Path>) -> Guarded {
+    pub(crate) fn new(workspace: Option<&Path>, home: Option<&Path>) -> Guarded {
         Guarded {
             workspace: workspace.map(Path::to_path_buf),
             protected: Vec::new(),
             git_dirs: Vec::new(),
             uncovered: Vec::new(),
             warnings: Vec::new(),
+            home: home.map(Path::to_path_buf),
             seen: HashSet::new(),
+            settings: HashMap::new(),
+            obeyed: HashSet::new(),
+            led: HashSet::new(),
             looked: None,
         }
     }
@@ -82,7 +95,7 @@ impl Guarded {
         for name in AT_THE_ROOT {
             self.keep(&workspace.join(name), StandIn::Socket);
         }
-        if super::git::is_bare(&workspace) {
+        if is_git_dir(&workspace) {
             self.git_dir(&workspace, None);
         } else {
             self.no_bare_repository(&workspace);
@@ -144,22 +157,22 @@ impl Guarded {
 
     /// An entry the walk met whose name is protected.
     pub(crate) fn named(&mut self, path: &Path) {
-        // Looked at again: what another run has reserved is not there, and stands as absent where it matters.
-        let Ok(kind) = kind_at(path) else { return self.reserved(path) };
-        match (path.file_name().and_then(OsStr::to_str), path.parent()) {
-            (Some(".git"), _) => self.repository(path, kind),
-            (Some("HEAD"), Some(parent)) => {
-                if super::git::is_bare(parent) {
+        match (path.file_name().and_then(OsStr::to_str), path.parent(), kind_at(path)) {
+            (Some("HEAD" | "config"), Some(parent), _) => {
+                if is_git_dir(parent) {
                     self.git_dir(parent, None);
                 }
             }
+            // Looked at again: what another run has reserved is not there, and stands as absent where it matters.
+            (_, _, Err(_)) => self.reserved(path),
+            (Some(".git"), _, Ok(kind)) => self.repository(path, kind),
             _ => self.keep(path, StandIn::Socket),
         }
     }
 
     /// Shares a reservation that another run holds at a name below the root: there it may be the only one to know why.
     fn reserved(&mut self, path: &Path) {
-        if self.workspace.as_deref() != path.parent() && path.file_name().is_some_and(|name| name != "HEAD") {
+        if self.workspace.as_deref() != path.parent() {
             self.keep(path, StandIn::Socket);
         }
     }

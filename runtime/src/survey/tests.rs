@@ -31,6 +31,11 @@ impl Tree {
         self.root.join(relative)
     }
 
+    /// Where git finds a configuration of the user, if a test writes one.
+    fn home(&self) -> PathBuf {
+        self.root.with_file_name("home")
+    }
+
     fn file(&self, relative: &str) -> PathBuf {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -59,6 +64,7 @@ impl Tree {
             view: &[],
             deny: &denied(deny),
             protect: &strings(protect),
+            home: Some(&self.home()),
         })
     }
 
@@ -354,7 +360,7 @@ fn what_denies_the_workspace_or_means_nothing_is_an_error_that_names_it() {
     }
     let linked = tree.root.parent().unwrap().join("linked");
     symlink(&tree.root, &linked).unwrap();
-    let request = Request { workspace: Some(&linked), writable: false, roots: &[], view: &[], deny: &[], protect: &[] };
+    let request = Request { workspace: Some(&linked), writable: false, roots: &[], view: &[], deny: &[], protect: &[], home: None };
     assert!(matches!(survey(&request), Err(SurveyError::Root { .. })));
 }
 
@@ -373,6 +379,7 @@ fn other_roots_are_searched_and_a_denied_single_file_stays_denied() {
         view: &[],
         deny: &denied(&["**/.env*"]),
         protect: &[],
+        home: None,
     })
     .unwrap();
     let paths: Vec<_> = survey.masks.iter().map(|mask| mask.path.clone()).collect();
@@ -505,6 +512,16 @@ fn the_workspaces_own_git_directory_elsewhere_is_shown_only_when_it_agrees() {
     git(&main, &["commit", "-q", "--allow-empty", "-m", "x"]);
     fs::remove_dir(&tree.root).unwrap();
     git(&main, &["worktree", "add", "-q", tree.root.to_str().unwrap()]);
+    // What an earlier run took apart, and what it put around it.
+    for path in
+        [".git/modules/lib/deep", ".git/worktrees/other/modules/lib", ".git/worktrees/other/modules/lib/modules/x"]
+    {
+        git(&main, &["init", "-q", "--bare", path]);
+    }
+    for part in ["HEAD", "objects", "refs"] {
+        fs::rename(main.join(".git/modules/lib/deep").join(part), main.join(".git/modules/lib").join(part)).unwrap();
+    }
+    fs::write(main.join(".git/worktrees/other/commondir"), "../..").unwrap();
     assert_eq!(tree.deny(&[]).git_dirs, [main.join(".git")]);
     let survey = tree.guard(&[]);
     assert_eq!(survey.git_dirs, [main.join(".git")]);
@@ -512,7 +529,15 @@ fn the_workspaces_own_git_directory_elsewhere_is_shown_only_when_it_agrees() {
     let elsewhere = |mark: char, name: &str| format!("{mark}{}", main.join(".git").join(name).display());
     assert!(protected.contains(&elsewhere('=', "hooks")), "{protected:?}");
     assert!(protected.contains(&elsewhere('=', "config")));
-    assert!(protected.contains(&elsewhere('=', "worktrees/w/commondir")));
+    for name in [
+        "worktrees/w/commondir",
+        "worktrees/other/commondir",
+        "worktrees/other/modules/lib/config",
+        "worktrees/other/modules/lib/modules/x/config",
+        "modules/lib/deep/config",
+    ] {
+        assert!(protected.contains(&elsewhere('=', name)), "{name} in {protected:?}");
+    }
     assert!(protected.contains("=.git"));
     assert!(survey.pins.contains(&main.join(".git/worktrees/w")));
 
@@ -588,6 +613,49 @@ fn branch_names_are_no_files_of_the_user() {
     tree.file(".git/token-store");
     let survey = tree.deny(&["**/*token*"]);
     assert_eq!(tree.masks(&survey), set(&[".git/token-store"]));
+    // Nor those of submodules, whatever their names, nor of linked worktrees.
+    submodule(&tree, "logs/deep");
+    git(&tree.root, &["worktree", "add", "-q", "wt", "-b", "other-token"]);
+    for tree in [tree.path("logs/deep"), tree.path("wt")] {
+        git(&tree, &["commit", "-q", "--allow-empty", "-m", "x"]);
+        git(&tree, &["branch", "my-token"]);
+        git(&tree, &["update-ref", "refs/worktree/token", "HEAD"]);
+    }
+    let survey = tree.deny(&["**/*token*"]);
+    assert_eq!(tree.masks(&survey), set(&[".git/token-store"]));
+}
+
+/// Adds a submodule of this name, with one commit.
+fn submodule(tree: &Tree, name: &str) {
+    let origin = tree.root.with_file_name("origin");
+    if !origin.exists() {
+        fs::create_dir(&origin).unwrap();
+        git(&origin, &["init", "-q"]);
+        git(&origin, &["commit", "-q", "--allow-empty", "-m", "x"]);
+    }
+    git(&tree.root, &["submodule", "--quiet", "add", origin.to_str().unwrap(), name]);
+}
+
+#[test]
+fn a_tree_kept_in_a_git_directory_is_a_tree() {
+    let tree = Tree::new(&["logs/.env"]);
+    git(&tree.root, &["init", "-q"]);
+    git(&tree.root, &["commit", "-q", "--allow-empty", "-m", "x"]);
+    submodule(&tree, "lib/deep");
+    let places = [".git/wt/feature", ".git/modules/lib/deep/wt/feature", ".git/modules/lib/feature"];
+    for place in places {
+        git(&tree.root, &["worktree", "add", "-q", place, "-b", &place.replace(".git/", "").replace("/", "-")]);
+        for file in ["logs/.env", "refs/.env", "worktrees/logs/.env"] {
+            tree.file(&format!("{place}/{file}"));
+        }
+    }
+    let masks = tree.masks(&tree.deny(&["**/.env"]));
+    for place in places {
+        for file in ["logs/.env", "refs/.env", "worktrees/logs/.env"] {
+            assert!(masks.contains(&format!("{place}/{file}")), "{place}/{file} in {masks:?}");
+        }
+    }
+    assert!(masks.contains("logs/.env"));
 }
 
 #[test]

@@ -338,7 +338,8 @@ impl Pending {
     fn child(&self, name: &OsStr, states: States, protect: States, mode: Mode) -> Pending {
         let vendored = self.vendored || name == "node_modules";
         let path = self.path.join(name);
-        Pending { path, top: false, states, protect, place: self.place.enter(name), mode, vendored }
+        let place = self.place.enter(name, &path);
+        Pending { path, top: false, states, protect, place, mode, vendored }
     }
 }
 

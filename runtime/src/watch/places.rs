@@ -2,18 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::survey::{Globs, Place, States};
+use crate::survey::{Globs, Place, States, Top};
 
 /// As many second names as a survey follows.
 const MOST_ALIASES: usize = 20_000;
-
-/// A tree, and how far the patterns have come at its top.
-#[derive(Debug, PartialEq, Eq)]
-struct Top {
-    path: PathBuf,
-    states: States,
-    place: Place,
-}
 
 /// All trees in which a path can be denied.
 #[derive(Debug)]
@@ -25,8 +17,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(globs: Globs, roots: &[PathBuf]) -> Places {
-        let root = |path: &PathBuf| Top { path: path.clone(), states: globs.start(path), place: Place::of(path) };
-        let mut tops: Vec<Top> = roots.iter().map(root).collect();
+        let mut tops: Vec<Top> = roots.iter().map(|path| globs.root(path)).collect();
         if globs.reach_beyond() {
             tops.push(Top { path: "/".into(), states: globs.absolute_at(Path::new("/")), place: Place::Elsewhere });
             // A fixed directory may be reached through a symlink of the system.
@@ -60,8 +51,7 @@ impl Places {
     /// Whether a pattern denies `path` under one of its names.
     pub(super) fn deny(&self, path: &Path, directory: bool) -> bool {
         self.tops.iter().any(|top| {
-            path.strip_prefix(&top.path)
-                .is_ok_and(|below| self.globs.matches_below(&top.states, top.place, below, directory).is_some())
+            path.strip_prefix(&top.path).is_ok_and(|below| self.globs.matches_below(top, below, directory).is_some())
         })
     }
 
@@ -70,10 +60,9 @@ impl Places {
     pub(super) fn free(&self, from: &Path, to: &Path) -> bool {
         self.tops.iter().any(|top| {
             let Ok(from) = from.strip_prefix(&top.path) else { return false };
-            let reached = |below| self.globs.reached(top.states.clone(), top.place, below);
-            let (left, left_place) = reached(from);
+            let (left, left_place) = self.globs.reached(top, from);
             let Ok(to) = to.strip_prefix(&top.path) else { return !left.is_empty() || left_place.names() };
-            let (entered, entered_place) = reached(to);
+            let (entered, entered_place) = self.globs.reached(top, to);
             (!left.is_empty() && left != entered) || (left_place.names() && !entered_place.names())
         })
     }
@@ -86,9 +75,7 @@ impl Places {
     fn through<'a>(&'a self, link: &'a Path) -> impl Iterator<Item = States> + 'a {
         let below = |top: &'a Top| link.strip_prefix(&top.path).ok().map(move |below| (top, below));
         let states = self.tops.iter().filter_map(below);
-        states
-            .map(|(top, below)| self.globs.through(top.states.clone(), top.place, below))
-            .filter(|states| !states.is_empty())
+        states.map(|(top, below)| self.globs.through(top, below)).filter(|states| !states.is_empty())
     }
 
     /// Takes in that `link` leads to the directory `target`. Whether that is new; an error with the bound when there are too
