@@ -396,8 +396,19 @@ fn names_that_do_not_exist_yet() {
         }
     }
     arena.inside(&sandbox, "rm -rf f t");
+    // In a nested repository it is the same.
+    for name in names {
+        arena.inside(
+            &sandbox,
+            &format!("cd vendor/sub; mkdir {name} && echo x > {name}/settings.json; echo x > {name}"),
+        );
+        let held =
+            fs::symlink_metadata(arena.path("vendor/sub").join(name)).is_ok_and(|there| there.file_type().is_socket());
+        assert!(held, "{name}");
+    }
     drop(sandbox);
     assert_eq!(arena.names(), before, "nothing is left");
+    assert_eq!(fs::read_dir(arena.path("vendor/sub")).unwrap().count(), 1);
     for name in names {
         let arena = Arena::new();
         arena.bare(&format!("mkdir {name} && echo x > {name}/settings.json"));
@@ -478,7 +489,7 @@ fn a_directory_that_becomes_a_repository() {
 
 #[test]
 fn a_workspace_whose_git_directory_is_spoilt() {
-    let script = "rm .git/HEAD; mkdir objects refs; echo 'ref: refs/heads/main' > HEAD; \
+    let script = "rm .git/HEAD; mkdir -p objects refs; echo 'ref: refs/heads/main' > HEAD; \
                   printf '[core]\\n\\tbare = false\\n\\tworktree = .\\n[alias]\\n\\tgreet = !echo pwned\\n' > config-file; \
                   rm -rf config; mv config-file config";
     let greet = |arena: &Arena| {
@@ -489,31 +500,25 @@ fn a_workspace_whose_git_directory_is_spoilt() {
             .unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let fresh = || {
+    let fresh = |parts: &[&str]| {
         let arena = Arena::new();
+        parts.iter().for_each(|part| fs::create_dir(arena.path(part)).unwrap());
         // A workspace with nothing of that name, or the attack would have to leave its `config` alone.
         fs::remove_dir_all(arena.path("config")).unwrap();
         arena
     };
-    let arena = fresh();
-    arena.bare(script);
-    assert_eq!(greet(&arena), "pwned\n");
-    let arena = fresh();
-    let sandbox = arena.start();
-    arena.inside(&sandbox, script);
-    assert_eq!(greet(&arena), "", "while it runs");
-    drop(sandbox);
-    assert_eq!(greet(&arena), "");
-    assert!(arena.path("HEAD").is_file(), "the attack did what it could");
-    let arena = fresh();
-    for part in ["objects", "refs"] {
-        fs::create_dir(arena.path(part)).unwrap();
+    for parts in [&[][..], &["refs"], &["refs", "objects"]] {
+        let arena = fresh(parts);
+        arena.bare(script);
+        assert_eq!(greet(&arena), "pwned\n");
+        let arena = fresh(parts);
+        let sandbox = arena.start();
+        arena.inside(&sandbox, script);
+        assert_eq!(greet(&arena), "", "while it runs");
+        drop(sandbox);
+        assert_eq!(greet(&arena), "");
+        assert!(!arena.path(".git/HEAD").exists(), "the attack did what it could");
     }
-    let sandbox = arena.start();
-    arena.inside(&sandbox, script);
-    drop(sandbox);
-    assert_eq!(greet(&arena), "");
-    assert!(!arena.path("HEAD").exists());
 }
 
 #[test]

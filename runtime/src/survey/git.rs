@@ -250,12 +250,19 @@ pub(super) fn elsewhere(dotgit: &Path) -> Option<Result<PathBuf, String>> {
     if common.starts_with(dotgit.parent()?) {
         return None;
     }
+    let (tree, git) = (dotgit.display(), common.display());
+    if dotgit.starts_with(&common) {
+        // To show it would be to show the workspace twice, and all beside it.
+        return Some(Err(format!(
+            "{tree} lies in its own git directory {git}: git will not work inside; move the worktree out of it (`git worktree move`)"
+        )));
+    }
     if belongs(&private, &common, dotgit) {
         return Some(Ok(common));
     }
     // The file is content of the workspace: it alone must not be able to show a directory of its choice.
-    let (dotgit, private) = (dotgit.display(), private.display());
-    Some(Err(format!("{dotgit} names {private}, which does not name it back: git will not work inside")))
+    let private = private.display();
+    Some(Err(format!("{tree} names {private}, which does not name it back: git will not work inside")))
 }
 
 /// Whether the directory `path` is a git directory, or was one before somebody took a part of it away. Its `config` is read-only
@@ -302,8 +309,7 @@ fn common_dir(private: &Path) -> PathBuf {
 /// Whether a git directory outside of the workspace says itself that the workspace is its tree: as a linked worktree
 /// (`gitdir` names the `.git` file, and it lies among the worktrees of `common`) or as a submodule (`core.worktree`).
 fn belongs(private: &Path, common: &Path, dotgit: &Path) -> bool {
-    let holds_tree = dotgit.parent().is_some_and(|tree| tree.starts_with(common));
-    if !is_repository(common) || holds_tree {
+    if !is_repository(common) {
         return false;
     }
     let back = read(&private.join("gitdir"), LARGEST_POINTER)

@@ -281,6 +281,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
     for path in std::mem::take(&mut found.named) {
         guarded.named(&path);
     }
+    guarded.nested_names();
     found.warnings.append(&mut guarded.warnings);
     let mut masks = shallowest(reachable(found.masks));
     // What another run reserved is no secret, whatever it is called. Reserved here too, it goes with whoever ends last.

@@ -33,8 +33,8 @@ const AT_THE_ROOT: [&str; 16] = [
     "AGENTS.override.md",
     "CLAUDE.md",
 ];
-/// Without all of them git takes no directory for a bare repository, and it wants to pass through the last two: no socket will do.
-const BARE_PARTS: [&str; 3] = ["HEAD", "refs", "objects"];
+/// In how many nested repositories names are reserved, which takes up to a millisecond each.
+const MOST_NESTED: usize = 100;
 /// As many symlinks as the kernel follows.
 const MOST_SYMLINKS: usize = 40;
 
@@ -59,6 +59,8 @@ pub(crate) struct Guarded {
     /// What cannot be protected.
     pub(crate) uncovered: Vec<String>,
     pub(crate) warnings: Vec<String>,
+    /// The repositories below the root that are no packages.
+    pub(super) nested: Vec<PathBuf>,
     /// Where `~` leads.
     pub(super) home: Option<PathBuf>,
     /// Git directories that are protected already.
@@ -80,6 +82,7 @@ impl Guarded {
             git_dirs: Vec::new(),
             uncovered: Vec::new(),
             warnings: Vec::new(),
+            nested: Vec::new(),
             home: home.map(Path::to_path_buf),
             seen: HashSet::new(),
             settings: HashMap::new(),
@@ -92,14 +95,7 @@ impl Guarded {
     /// The fixed names at the root of the workspace.
     pub(crate) fn root_names(&mut self) {
         let Some(workspace) = self.workspace.clone() else { return };
-        for name in AT_THE_ROOT {
-            self.keep(&workspace.join(name), StandIn::Socket);
-        }
-        if is_git_dir(&workspace) {
-            self.git_dir(&workspace, None);
-        } else {
-            self.no_bare_repository(&workspace);
-        }
+        self.tree_names(&workspace);
         let git = workspace.join(".git");
         match kind_at(&git) {
             Ok(kind) => self.repository(&git, kind),
@@ -114,15 +110,48 @@ impl Guarded {
         }
     }
 
-    /// Without a usable `.git`, and what is in it can be changed, git takes the workspace itself for a bare repository as
-    /// soon as `HEAD`, `objects` and `refs` are in it, and obeys the `config` beside them. One of the three is kept away: the
-    /// last that is `HEAD` where a commit could be meant by it, for `git diff HEAD` fails when a file has that name as well.
-    fn no_bare_repository(&mut self, workspace: &Path) {
-        let repository = kind_at(&workspace.join(".git")).is_ok();
-        let mut parts = BARE_PARTS;
-        parts.rotate_left(usize::from(repository));
-        if let Some(absent) = parts.iter().map(|part| workspace.join(part)).find(|part| kind_at(part).is_err()) {
-            self.keep(&absent, StandIn::Socket);
+    /// The same in the repositories nested in it, when all are known; the shallowest, where there are many.
+    pub(crate) fn nested_names(&mut self) {
+        let mut trees = std::mem::take(&mut self.nested);
+        trees.sort_by_cached_key(|tree| (tree.components().count(), tree.clone()));
+        trees.dedup();
+        if let Some(first) = trees.get(MOST_NESTED) {
+            self.warnings.push(format!(
+                "{} repositories lie in the workspace: in {} of them, {} first, protected names that do not exist can be created",
+                trees.len(),
+                trees.len() - MOST_NESTED,
+                first.display()
+            ));
+        }
+        for tree in trees.iter().take(MOST_NESTED) {
+            self.tree_names(tree);
+        }
+    }
+
+    fn tree_names(&mut self, tree: &Path) {
+        for name in AT_THE_ROOT {
+            self.keep(&tree.join(name), StandIn::Socket);
+        }
+        if is_git_dir(tree) {
+            self.git_dir(tree, None);
+        } else {
+            self.no_bare_repository(tree);
+        }
+    }
+
+    /// Without a usable `.git`, and what is in it can be changed, git takes the tree itself for a bare repository as
+    /// soon as `HEAD`, `objects` and `refs` are in it, and obeys the `config` beside them. One of the three is kept away:
+    /// `HEAD` only at last where a commit could be meant by it, for `git diff HEAD` fails when a file has that name as well.
+    fn no_bare_repository(&mut self, tree: &Path) {
+        let repository = kind_at(&tree.join(".git")).is_ok();
+        let parts = if repository { ["refs", "objects", "HEAD"] } else { ["HEAD", "objects", "refs"] };
+        let Some(absent) = parts.iter().find(|part| kind_at(&tree.join(part)).is_err()) else { return };
+        self.keep(&tree.join(absent), StandIn::Socket);
+        if repository && *absent == "HEAD" {
+            self.warnings.push(format!(
+                "{} has directories `refs` and `objects`, so the name HEAD is held there: write `git diff HEAD --` for `git diff HEAD`",
+                tree.display()
+            ));
         }
     }
 
@@ -165,7 +194,12 @@ impl Guarded {
             }
             // Looked at again: what another run has reserved is not there, and stands as absent where it matters.
             (_, _, Err(_)) => self.reserved(path),
-            (Some(".git"), _, Ok(kind)) => self.repository(path, kind),
+            (Some(".git"), Some(tree), Ok(kind)) => {
+                self.repository(path, kind);
+                if !self.is_workspace(tree) && !tree.iter().any(|name| name == "node_modules") {
+                    self.nested.push(tree.to_owned());
+                }
+            }
             _ => self.keep(path, StandIn::Socket),
         }
     }

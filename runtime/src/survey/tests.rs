@@ -442,6 +442,28 @@ fn names_below_the_root_are_protected_where_they_exist() {
 }
 
 #[test]
+fn nested_repositories_keep_what_does_not_exist_and_too_many_are_said() {
+    let tree = Tree::new(&["node_modules/p/.git/config", "plain/x"]);
+    let nested = |number: usize| format!("nested/{number:03}");
+    (0..100).for_each(|number| drop(tree.file(&format!("{}/.git/config", nested(number)))));
+    let survey = tree.guard(&[]);
+    let protected = tree.protected(&survey);
+    for name in [".envrc", "CLAUDE.md", ".vscode", "refs"] {
+        assert!((0..100).all(|number| protected.contains(&format!("+{}/{name}", nested(number)))), "{name}");
+        assert!(!protected.contains(&format!("+plain/{name}")), "{name}");
+        assert!(!protected.contains(&format!("+node_modules/p/{name}")), "{name}");
+    }
+    assert!(!survey.warnings.iter().any(|warning| warning.contains("repositories")), "{:?}", survey.warnings);
+    // The deepest are left out first.
+    tree.file("nested/000/deep/.git/config");
+    let survey = tree.guard(&[]);
+    assert!(survey.warnings.iter().any(|warning| warning.contains("101 repositories")), "{:?}", survey.warnings);
+    let protected = tree.protected(&survey);
+    assert!(protected.contains("+nested/099/.envrc") && !protected.contains("+nested/000/deep/.envrc"));
+    assert!(protected.contains("=nested/000/deep/.git/config"));
+}
+
+#[test]
 fn a_repository_keeps_what_makes_git_run_programs() {
     let tree = Tree::new(&["file"]);
     git(&tree.root, &["init", "-q"]);
@@ -540,6 +562,22 @@ fn the_workspaces_own_git_directory_elsewhere_is_shown_only_when_it_agrees() {
     }
     assert!(protected.contains("=.git"));
     assert!(survey.pins.contains(&main.join(".git/worktrees/w")));
+
+    // A worktree in a bare repository. It names the tree back, and would show it again.
+    let bare = tree.root.with_file_name("bare.git");
+    git(tree.root.parent().unwrap(), &["clone", "-q", "--bare", "main", "bare.git"]);
+    git(&bare, &["worktree", "add", "-q", "tree"]);
+    let request = Request {
+        workspace: Some(&bare.join("tree")),
+        writable: true,
+        roots: &[],
+        deny: &[],
+        protect: &[],
+        home: None,
+    };
+    let inside = super::survey(&request).unwrap();
+    assert!(inside.git_dirs.is_empty());
+    assert!(inside.warnings.iter().any(|warning| warning.contains("lies in its own git directory")), "{inside:?}");
 
     // A `.git` file written by somebody who wants to see another directory.
     let victim = tree.root.parent().unwrap().join("victim");
