@@ -117,6 +117,8 @@ pub(crate) struct Watch {
     inotify: Inotify,
     places: Places,
     watched: HashMap<WatchDescriptor, PathBuf>,
+    /// The other paths of directories that are mounted in several places: the kernel watches one inode once.
+    twins: HashMap<WatchDescriptor, Vec<PathBuf>>,
     /// Directories to list at the next drain.
     stale: Vec<(PathBuf, Look)>,
     /// Directories to list when nothing is more urgent: what is denied since may have another name there.
@@ -184,17 +186,25 @@ impl Watch {
 
     fn event(&mut self, event: InotifyEvent, on: Report<'_>) -> Result<(), WatchError> {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            self.stale = self.watched.values().map(|path| (path.clone(), Look::Again)).collect();
+            self.stale = self.directories().map(|path| (path.clone(), Look::Again)).collect();
             return Ok(());
         }
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {
             self.watched.remove(&event.wd);
+            self.twins.remove(&event.wd);
             return Ok(());
         }
-        let (Some(name), Some(directory)) = (event.name, self.watched.get(&event.wd)) else { return Ok(()) };
-        let path = directory.join(name);
+        let Some(name) = &event.name else { return Ok(()) };
+        let twins = self.twins.get(&event.wd).into_iter().flatten();
+        let paths: Vec<PathBuf> =
+            self.watched.get(&event.wd).into_iter().chain(twins).map(|at| at.join(name)).collect();
+        paths.into_iter().try_for_each(|path| self.happened(&event, &path, on))
+    }
+
+    /// Takes in an event by one of the paths that it has.
+    fn happened(&mut self, event: &InotifyEvent, path: &Path, on: Report<'_>) -> Result<(), WatchError> {
         if event.mask.contains(AddWatchFlags::IN_MOVED_FROM) {
-            if self.places.deny(&path, event.mask.contains(AddWatchFlags::IN_ISDIR)) && !self.is_hidden(&path) {
+            if self.places.deny(path, event.mask.contains(AddWatchFlags::IN_ISDIR)) && !self.is_hidden(path) {
                 self.renames.truncate(MOST_RENAMES - 1);
                 self.renames.push_front(event.cookie);
             }
@@ -202,8 +212,8 @@ impl Watch {
         }
         let was_denied = event.mask.contains(AddWatchFlags::IN_MOVED_TO) && self.renames.contains(&event.cookie);
         // Once: whoever removes it and makes it again makes another event.
-        let own = event.mask.contains(AddWatchFlags::IN_CREATE) && self.own.remove(&path);
-        self.appeared(&path, if own { Look::Again } else { Look::New }, was_denied, on)
+        let own = event.mask.contains(AddWatchFlags::IN_CREATE) && self.own.remove(path);
+        self.appeared(path, if own { Look::Again } else { Look::New }, was_denied, on)
     }
 
     /// Watches a directory. `true`: it was not watched before, or under another path.
@@ -218,7 +228,8 @@ impl Watch {
             Ok(descriptor) => {
                 // A directory that was renamed keeps its descriptor and gets its new path here.
                 let before = self.watched.insert(descriptor, directory.to_owned());
-                Ok(before.is_none_or(|before| before != directory))
+                Ok(before.as_deref() != Some(directory)
+                    && before.is_none_or(|before| self.is_another(descriptor, before)))
             }
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(false),
             // It cannot be listed: the list finds out and has it masked.
@@ -226,6 +237,31 @@ impl Watch {
             Err(Errno::ENOSPC) => Err(WatchError::Watches { directories: self.watched.len() + 1 }),
             Err(errno) => Err(WatchError::Kernel { path: directory.to_owned(), source: errno.into() }),
         }
+    }
+
+    /// Keeps the path that a watched directory had `before` if it still has that as well. Whether the present one is new.
+    fn is_another(&mut self, descriptor: WatchDescriptor, before: PathBuf) -> bool {
+        let Some(now) = self.watched.get(&descriptor) else { return true };
+        let (inode, twins) = (identity(now), self.twins.entry(descriptor).or_default());
+        let known = twins.contains(now);
+        twins.push(before);
+        twins.retain(|twin| twin != now && identity(twin) == inode);
+        if twins.is_empty() {
+            self.twins.remove(&descriptor);
+        }
+        !known
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        self.watched.values().chain(self.twins.values().flatten())
+    }
+
+    /// Whether what lies in the directory of `path` has a path elsewhere.
+    fn has_twin(&self, path: &Path) -> bool {
+        let is = |at: &PathBuf| path.parent() == Some(at);
+        self.twins
+            .iter()
+            .any(|(descriptor, twins)| self.watched.get(descriptor).is_some_and(is) || twins.iter().any(is))
     }
 
     /// Treats every entry of a directory as if it had just appeared.
@@ -292,15 +328,15 @@ impl Watch {
 
     fn is_denied(&self, path: &Path, status: &Metadata) -> bool {
         let kind: FileType = status.file_type();
-        let several_names = kind.is_file() && status.nlink() > 1;
+        let several_names = kind.is_file() && (status.nlink() > 1 || self.has_twin(path));
         self.places.deny(path, kind.is_dir()) || (several_names && self.inodes.contains(status))
     }
 
     /// Remembers what is denied, for names it may get elsewhere.
     fn appeared_hidden(&mut self, path: &Path, status: &Metadata) -> Result<(), WatchError> {
         if status.is_file() {
-            if self.inodes.insert(status) && status.nlink() > 1 {
-                self.unhurried = self.watched.values().cloned().collect();
+            if self.inodes.insert(status) && (status.nlink() > 1 || self.has_twin(path)) {
+                self.unhurried = self.directories().cloned().collect();
             }
         } else if status.is_dir() {
             self.add(path)?;

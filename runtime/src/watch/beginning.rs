@@ -39,6 +39,7 @@ impl Beginning {
             inotify,
             places: Places::new(globs, scope.roots),
             watched: HashMap::new(),
+            twins: HashMap::new(),
             stale: Vec::new(),
             unhurried: Vec::new(),
             masked: known(scope.masked),

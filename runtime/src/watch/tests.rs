@@ -223,3 +223,58 @@ fn what_the_caller_created_is_no_news_and_what_replaces_it_is() {
     fs::write(&names[0], "").unwrap();
     assert_eq!(stage.late(), ["=AGENTS.md"]);
 }
+
+/// A mount, taken away at the end.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg(&self.0).status().unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_is_mounted_twice_is_watched_under_both_paths() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let twins = [("secrets", "public"), ("conf", "conf-too")];
+    let paths = twins.map(|(one, other)| [root.join(one), root.join(other)]);
+    paths.iter().flatten().for_each(|path| fs::create_dir(path).unwrap());
+    let mut mounted = Vec::new();
+    for [one, other] in &paths {
+        let status = std::process::Command::new("mount").arg("--bind").arg(one).arg(other).status().unwrap();
+        if !status.success() {
+            // Root in a container.
+            return;
+        }
+        mounted.push(Mounted(other.clone()));
+    }
+    let (roots, deny, masked) = ([root.clone()], denied(&["**/.env*", "secrets/"]), [root.join("secrets")]);
+    let scope = Scope {
+        roots: &roots,
+        deny: &deny,
+        masked: &masked,
+        kept: &[],
+        absent: &[],
+        links: &[],
+        denied: &[],
+        since: Some(SystemTime::now() + Duration::from_secs(60)),
+    };
+    let directories: Vec<PathBuf> = roots.iter().chain(paths.iter().flatten()).cloned().collect();
+    let watch = Beginning::new(scope).unwrap().complete(&directories, &[]).unwrap();
+    // The mounts go before what they lie in.
+    let mut stage = Stage { _directory: tempfile::tempdir().unwrap(), root, watch };
+    fs::write(stage.root.join("conf/.env"), "x").unwrap();
+    assert_eq!(stage.late(), ["#conf-too/.env", "#conf/.env"]);
+    fs::write(stage.root.join("conf-too/.env2"), "x").unwrap();
+    assert_eq!(stage.late(), ["#conf-too/.env2", "#conf/.env2"]);
+    fs::write(stage.root.join("secrets/key"), "x").unwrap();
+    assert_eq!(stage.late(), ["#public/key"], "one file, though it has one link");
+    fs::create_dir(stage.root.join("conf/deep")).unwrap();
+    assert!(stage.late().is_empty());
+    fs::write(stage.root.join("conf/deep/.env"), "x").unwrap();
+    assert_eq!(stage.late(), ["#conf-too/deep/.env", "#conf/deep/.env"]);
+}
