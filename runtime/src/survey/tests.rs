@@ -360,7 +360,15 @@ fn what_denies_the_workspace_or_means_nothing_is_an_error_that_names_it() {
     }
     let linked = tree.root.parent().unwrap().join("linked");
     symlink(&tree.root, &linked).unwrap();
-    let request = Request { workspace: Some(&linked), writable: false, roots: &[], view: &[], deny: &[], protect: &[], home: None };
+    let request = Request {
+        workspace: Some(&linked),
+        writable: false,
+        roots: &[],
+        view: &[],
+        deny: &[],
+        protect: &[],
+        home: None,
+    };
     assert!(matches!(survey(&request), Err(SurveyError::Root { .. })));
 }
 
@@ -571,6 +579,7 @@ fn the_workspaces_own_git_directory_elsewhere_is_shown_only_when_it_agrees() {
         workspace: Some(&bare.join("tree")),
         writable: true,
         roots: &[],
+        view: &[],
         deny: &[],
         protect: &[],
         home: None,
