@@ -96,25 +96,19 @@ fn watch(
         {
             return Ok(ended);
         }
-        let ready = wait(process, signals, relay.as_ref(), deadline.map(|(at, _)| at))?;
+        let look = relay.as_ref().and_then(Relay::look).map(|pause| Instant::now() + pause);
+        let until = deadline.map(|(at, _)| at).into_iter().chain(look).min();
+        let ready = wait(process, signals, relay.as_ref(), until)?;
         if let Some(relay) = relay {
+            if relay.look().is_some() {
+                relay.resume();
+            }
             relay.copy(ready.terminal);
             if relay.is_used_up() {
                 return Ok(Ended::TooMuch);
             }
         }
-        while let Some(signal) = signals.noticed() {
-            match (signal, relay.as_ref()) {
-                (Signal::SIGWINCH, Some(relay)) => relay.resize(),
-                (Signal::SIGCONT, Some(relay)) => relay.resume()?,
-                _ => {}
-            }
-        }
-        if (ready.ended || process.end_fd().is_none())
-            && let Some(status) = process.ended()?
-        {
-            return Ok(Ended::Itself(status));
-        }
+        // The kernel sends SIGCONT with the SIGHUP of a terminal that is gone.
         while let Some(signal) = signals.stopped() {
             // The keys of a shared terminal have reached the command already.
             if !(process.shares_terminal() && matches!(signal, Signal::SIGINT | Signal::SIGQUIT)) {
@@ -126,6 +120,18 @@ fn watch(
                     deadline = Some((at, Ended::Killed(signal)));
                 }
             }
+        }
+        while let Some(signal) = signals.noticed() {
+            match (signal, relay.as_mut()) {
+                (Signal::SIGWINCH, Some(relay)) => relay.resize(),
+                (Signal::SIGCONT, Some(relay)) => relay.resume(),
+                _ => {}
+            }
+        }
+        if (ready.ended || process.end_fd().is_none())
+            && let Some(status) = process.ended()?
+        {
+            return Ok(Ended::Itself(status));
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 
@@ -24,11 +26,16 @@ const LAST_PIECES: usize = 16;
 /// How long the person's terminal may refuse the last output, in milliseconds, before it is given up.
 const PATIENCE: u16 = 5000;
 
+/// How often a job in the background looks whether it has been given the terminal: a shell says so only to one that was stopped.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// The two terminals and what is on its way between them.
 #[derive(Debug)]
 pub(crate) struct Relay {
     raw: Raw,
     master: File,
+    /// The settings of the command's terminal until it has been given those of the person's.
+    new: Option<Termios>,
     /// Held open, so that the master never reports a hang-up while a command has closed its streams and runs on.
     _other_side: Option<OwnedFd>,
     typed: Vec<u8>,
@@ -49,7 +56,7 @@ pub(crate) struct Ready {
 }
 
 impl Relay {
-    /// Put the person's terminal into raw mode and begin. At most `limit` bytes are shown.
+    /// Put the person's terminal into raw mode, if it is ours now, and begin. At most `limit` bytes are shown.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -58,12 +65,12 @@ impl Relay {
             .map_err(|errno| Error::io("prepare the command's terminal", errno))?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let other_side = ioctl_tiocgptpeer(&master, flags).ok();
-        let raw = Raw::enter()?;
-        raw.hand_on(&master);
+        let new = tcgetattr(&master).ok();
         let (typed, shown) = (Vec::new(), Vec::new());
-        Ok(Self {
-            raw,
+        let mut relay = Self {
+            raw: Raw::default(),
             master,
+            new,
             _other_side: other_side,
             typed,
             shown,
@@ -71,16 +78,37 @@ impl Relay {
             screen: true,
             left: limit,
             used_up: false,
-        })
+        };
+        relay.enter()?;
+        relay.resize();
+        Ok(relay)
+    }
+
+    fn enter(&mut self) -> Result<(), Error> {
+        self.raw.enter()?;
+        if self.raw.is_held()
+            && let Some(new) = self.new.take()
+            // A command that was in the background may have set it for itself meanwhile.
+            && tcgetattr(&self.master).is_ok_and(|now| now == new)
+        {
+            self.raw.hand_on(&self.master);
+        }
+        Ok(())
+    }
+
+    /// When to [`resume`](Self::resume) without being told to.
+    pub(crate) fn look(&self) -> Option<Duration> {
+        (self.keyboard && !self.raw.is_held()).then_some(LOOK)
     }
 
     /// What to wait for, in the order that [`ready`](Self::ready) expects.
     pub(crate) fn interests<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         let when = |wanted: bool, flag: PollFlags| if wanted { flag } else { PollFlags::empty() };
         // A closed end is ready all the time; the master stands in for it, asked for nothing.
-        let keyboard = if self.keyboard { stdin_fd() } else { self.master.as_fd() };
+        let listens = self.keyboard && self.raw.is_held();
+        let keyboard = if listens { stdin_fd() } else { self.master.as_fd() };
         let screen = if self.screen { stdout_fd() } else { self.master.as_fd() };
-        fds.push(PollFd::new(keyboard, when(self.keyboard && self.typed.len() < TYPED_AHEAD, PollFlags::POLLIN)));
+        fds.push(PollFd::new(keyboard, when(listens && self.typed.len() < TYPED_AHEAD, PollFlags::POLLIN)));
         fds.push(PollFd::new(screen, when(self.screen && !self.shown.is_empty(), PollFlags::POLLOUT)));
         let reading = when(self.shown.is_empty(), PollFlags::POLLIN);
         fds.push(PollFd::new(self.master.as_fd(), reading | when(!self.typed.is_empty(), PollFlags::POLLOUT)));
@@ -89,12 +117,14 @@ impl Relay {
     /// What of [`interests`](Self::interests) has come true.
     pub(crate) fn ready(&self, fds: &[PollFd<'_>]) -> Ready {
         let is = |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|got| !got.is_empty());
-        Ready { keyboard: self.keyboard && is(0), screen: self.screen && is(1), master: is(2) }
+        Ready { keyboard: self.keyboard && self.raw.is_held() && is(0), screen: self.screen && is(1), master: is(2) }
     }
 
     /// Move what is ready. A terminal of the person's that is gone is no error: the command learns it by SIGHUP.
     pub(crate) fn copy(&mut self, ready: Ready) {
-        if ready.keyboard {
+        if ready.keyboard && terminal::in_background() {
+            self.raw.let_go();
+        } else if ready.keyboard {
             let mut piece = [0; PIECE];
             match unistd::read(stdin_fd(), &mut piece).map_err(io::Error::from) {
                 Ok(length) if length > 0 => self.typed.extend_from_slice(&piece[..length]),
@@ -160,14 +190,11 @@ impl Relay {
         terminal::resize(&self.master);
     }
 
-    /// We were suspended and go on: the terminal may have been used by others.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub(crate) fn resume(&self) -> Result<(), Error> {
-        self.raw.again()?;
+    /// We may have the terminal again, after others had it: we were suspended and go on, or were in the background.
+    pub(crate) fn resume(&mut self) {
+        // One that is gone is no error: the command learns it by SIGHUP.
+        self.keyboard &= self.enter().is_ok();
         self.resize();
-        Ok(())
     }
 
     /// Show what the command has left in its terminal, then give the person's back.

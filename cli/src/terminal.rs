@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, Once};
 
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 use crate::error::Error;
@@ -18,51 +19,71 @@ pub(crate) fn interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// The terminal in raw mode; dropped, it is as it was before.
-#[derive(Debug)]
+/// The person's terminal, raw as long as we have it; dropped, it is as it was before.
+#[derive(Debug, Default)]
 pub(crate) struct Raw {
-    before: Termios,
+    /// Its settings as they were when we first had it.
+    before: Option<Termios>,
+    held: bool,
 }
 
 impl Raw {
-    /// Put the terminal of standard input into raw mode.
+    /// Put the terminal of standard input into raw mode, also once more after somebody (a shell that took it back for a while) has
+    /// changed it; in the background leave it to those who have it.
     ///
     /// # Errors
     /// [`Error::Io`] when it does not answer as a terminal.
-    pub(crate) fn enter() -> Result<Self, Error> {
-        let before = tcgetattr(io::stdin()).map_err(|errno| Error::io("read the settings of the terminal", errno))?;
+    pub(crate) fn enter(&mut self) -> Result<(), Error> {
+        if in_background() {
+            self.let_go();
+            return Ok(());
+        }
+        let before = match self.before.take() {
+            Some(before) => before,
+            None => tcgetattr(io::stdin()).map_err(|errno| Error::io("read the settings of the terminal", errno))?,
+        };
+        let mut settings = self.before.insert(before).clone();
         restore_on_panic();
-        remember(Some(before.clone()));
-        let raw = Self { before };
-        raw.again()?;
-        Ok(raw)
-    }
-
-    /// Raw once more, after somebody (a shell that took the terminal back for a while) has changed it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub(crate) fn again(&self) -> Result<(), Error> {
-        let mut settings = self.before.clone();
+        remember(Some(settings.clone()));
+        self.held = true;
         cfmakeraw(&mut settings);
         tcsetattr(io::stdin(), SetArg::TCSANOW, &settings)
             .map_err(|errno| Error::io("set the terminal to raw mode", errno))
     }
 
-    /// Give a command's own terminal the settings and the size that the person's has.
+    /// Whether what is typed is for us.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Others have it, and have set it as they need it.
+    pub(crate) fn let_go(&mut self) {
+        self.held = false;
+        remember(None);
+    }
+
+    /// Give a command's own terminal the settings that the person's has, if they are known.
     pub(crate) fn hand_on(&self, master: &File) {
-        // A command whose terminal has other settings still works; there is nobody to tell before it runs.
-        tcsetattr(master, SetArg::TCSANOW, &self.before).ok();
-        resize(master);
+        if let Some(before) = &self.before {
+            // A command whose terminal has other settings still works; there is nobody to tell before it runs.
+            tcsetattr(master, SetArg::TCSANOW, before).ok();
+        }
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
         remember(None);
-        // Drained, so that the command's last output is not taken for something else by the restored settings.
-        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before).ok();
+        if let Some(before) = self.before.as_ref().filter(|_| self.held && !in_background()) {
+            // Drained, so that the command's last output is not taken for something else by the restored settings.
+            tcsetattr(io::stdin(), SetArg::TCSADRAIN, before).ok();
+        }
     }
+}
+
+/// Whether others have the terminal now: to read or set it would stop us. One that is not ours to lose, or is gone, nobody else has.
+pub(crate) fn in_background() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|group| group != getpgrp())
 }
 
 /// Whether a line on it has to go back to its beginning by itself.

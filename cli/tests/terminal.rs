@@ -16,6 +16,7 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use support::{HANG, Machine, eventually};
 
 /// A terminal, and what its screen has shown so far.
@@ -46,7 +47,10 @@ impl Terminal {
 
     /// Start `holdpoint` with this as its controlling terminal; `streams` are those that lead to it.
     fn start(&self, machine: &Machine, args: &[&str], streams: [bool; 3]) -> Child {
-        let inner = machine.command(args);
+        self.start_command(machine, &machine.command(args), streams)
+    }
+
+    fn start_command(&self, machine: &Machine, inner: &Command, streams: [bool; 3]) -> Child {
         let stream = |own: bool, index: usize| match (own, index) {
             (true, _) => "/dev/tty".to_owned(),
             (false, 0) => "/dev/null".to_owned(),
@@ -155,6 +159,58 @@ fn a_new_size_reaches_the_command() {
     rustix::termios::tcsetwinsize(&terminal.master, size).unwrap();
     terminal.wait_for("41 77");
     assert_eq!(ended(&mut child), 0);
+}
+
+#[test]
+fn a_command_whose_terminal_is_gone_may_still_do_what_it_does_then() {
+    let machine = Machine::new();
+    let text = "trap 'sleep 0.3; echo saved > saved; exit 0' HUP; touch ready; while :; do sleep 0.05; done";
+    let mut bare = Command::new("sh");
+    bare.args(["-c", text]);
+    for command in [bare, machine.command(script(text))] {
+        // Nobody else may have the other side, or closing it would be no hang-up.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
+        let (_, screen) = mpsc::channel();
+        let terminal = Terminal { master: master.into(), slave, screen, shown: String::new() };
+        let mut child = terminal.start_command(&machine, &command, [true, true, false]);
+        eventually("the trap", || machine.names().contains(&"ready".to_owned()).then_some(()));
+        drop(terminal.master);
+        assert_eq!(ended(&mut child), 0, "{}", std::fs::read_to_string(machine.root().join("stream2")).unwrap());
+        assert_eq!(machine.read("saved"), "saved\n");
+        ["ready", "saved"].iter().for_each(|name| std::fs::remove_file(machine.workspace().join(name)).unwrap());
+    }
+}
+
+#[test]
+fn a_job_in_the_background_leaves_the_terminal_alone_until_it_gets_it() {
+    let machine = Machine::new();
+    let mut terminal = Terminal::new();
+    let before = terminal.settings();
+    // As a shell does that edits lines: its own settings while it has the terminal, others for who gets it.
+    let shell = "set -m; stty -icanon -echo; \"$@\" 'exit 7' & wait $!; echo ended $?; \
+                 \"$@\" 'touch started; read line; stty -a > settings; echo got $line; read line; echo and $line' & \
+                 while ! test -e started; do sleep 0.05; done; \
+                 stty icanon echo; echo foreground; fg > /dev/null; echo over $?";
+    let run = machine.command(RUN);
+    let mut command = Command::new("sh");
+    command.args(["-c", shell, "sh"]).arg(run.get_program()).args(run.get_args());
+    command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = terminal.start_command(&machine, &command, [true; 3]);
+    terminal.wait_for("ended 7");
+    terminal.wait_for("foreground");
+    terminal.type_in("hello\r");
+    terminal.wait_for("got hello");
+    let settings = machine.read("settings");
+    assert!(settings.contains(" icanon") && settings.contains(" echo "), "{settings}");
+    assert_ne!(terminal.settings(), before, "it is raw while the command has it");
+    terminal.type_in("more\r");
+    terminal.wait_for("and more");
+    terminal.wait_for("over 0");
+    assert_eq!(ended(&mut child), 0);
+    assert_eq!(terminal.settings(), before);
 }
 
 #[test]
