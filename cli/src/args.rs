@@ -13,7 +13,11 @@ use holdpoint_runtime::Protection;
 use crate::exit;
 
 mod session;
+pub(crate) use session::IDLE_TIMEOUT;
 pub use session::{Rights, Session, SessionCommand, SessionKeep, SessionRun, SessionStart, SessionStop};
+
+/// The usual `--hold-timeout`.
+pub(crate) const HOLD_TIMEOUT: &str = "10m";
 
 /// Run an agent, or any script, so that it cannot do what nobody released.
 #[derive(Debug, Parser)]
@@ -163,7 +167,7 @@ pub struct PolicyFlags {
 #[derive(Debug, Clone, Args)]
 pub struct Wait {
     /// How long a hold waits for a decision, such as 90s or 1h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = HOLD_TIMEOUT, value_parser = time)]
     pub hold_timeout: Duration,
 }
 

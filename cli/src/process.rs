@@ -293,7 +293,7 @@ pub(crate) fn not_executed(execution: &Execution<'_>, source: &io::Error) -> Err
     }
 }
 
-fn shown(execution: &Execution<'_>) -> String {
+pub(crate) fn shown(execution: &Execution<'_>) -> String {
     PathBuf::from(&execution.argv[0]).display().to_string()
 }
 

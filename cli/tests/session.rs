@@ -55,6 +55,15 @@ impl Drop for Session {
     }
 }
 
+/// `script` in a shell, whose arguments are the words of `command`.
+fn in_shell(script: &str, command: &Command) -> Done {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, "bash"]).arg(command.get_program()).args(command.get_args());
+    shell.current_dir(command.get_current_dir().unwrap()).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    finish(shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
 fn pid(background: &Background) -> Pid {
     Pid::from_raw(background.0.id().cast_signed())
 }
@@ -223,6 +232,96 @@ fn nothing_runs_in_a_sandbox_that_would_not_be_made_any_more() {
     std::fs::create_dir(&workspace).unwrap();
     let other = session.shell("touch ran");
     assert_eq!((other.code, exists(workspace.join("ran"))), (69, false), "{}", other.err);
+}
+
+#[test]
+fn what_is_said_to_start_a_session_again_starts_one_that_is_protected_as_before() {
+    let flags = ["--profile", "free", "--name", "api", "--deny-read", "**/it's secret", "--sandbox", "read-only"];
+    let session = Session::start(Machine::new(), &flags);
+    session.0.file("it's secret", "text");
+    let protected = |session: &Session| {
+        let done =
+            session.0.holdpoint(&["session", "run", "api", "--", "sh", "-c", "touch new; cat it*; echo went on"]);
+        assert_eq!((done.code, done.out.as_str()), (0, "went on\n"), "{}", done.err);
+    };
+    protected(&session);
+    std::fs::write(session.0.config(), "[profile.free]\napproval_policy = \"full-auto\"\ndeny_read_paths = [\"x\"]\n")
+        .unwrap();
+    let stale = session.0.holdpoint(&["session", "run", "api", "--", "true"]);
+    assert_eq!(stale.code, 69, "{}", stale.err);
+    let hint = stale.err.lines().last().unwrap();
+    let script = format!("program=$1; holdpoint() {{ \"$program\" \"$@\"; }}; {hint}");
+    let done = in_shell(&script, &session.0.command([""; 0]));
+    assert_eq!((done.code, done.out.as_str()), (0, "stopped api\napi\n"), "{hint}: {}", done.err);
+    protected(&session);
+}
+
+#[test]
+fn a_keeper_that_does_not_answer_is_listed_and_can_be_killed() {
+    let session = Session::free();
+    let run = session.background("touch started; sleep 12379");
+    eventually("the command", || exists(session.0.workspace().join("started")).then_some(()));
+    let keeper = session.keeper();
+    kill(keeper, Signal::SIGSTOP).unwrap();
+    let status = session.status();
+    assert_eq!((&status["pid"], &status["problem"]), (&keeper.as_raw().into(), &"it does not answer".into()));
+    let name = status["name"].as_str().unwrap();
+    let listed = session.0.holdpoint(&["session", "list"]);
+    assert!(listed.out.contains(&format!("{name}  pid {keeper}, cannot be used")), "{}", listed.out);
+    let done = session.run(&["true"]);
+    assert_eq!(done.code, 69, "{}", done.err);
+    assert!(done.err.contains("does not answer") && done.err.contains(&format!("session stop {name}")), "{}", done.err);
+    let stopped = session.0.holdpoint(&["session", "stop"]);
+    assert_eq!(stopped.code, 0, "{}", stopped.err);
+    assert_eq!(stopped.out, format!("killed {name}: its keeper did not answer\n"));
+    eventually("somebody who collects the keeper", || is_gone(keeper).then_some(()));
+    assert_eq!(run.finish().code, 70);
+    eventually("the end of the command", || (!somebody_runs("12379")).then_some(()));
+    assert_eq!(session.0.holdpoint(&["session", "list"]).out, "no session lives\n");
+}
+
+#[test]
+fn a_session_has_the_open_files_its_user_may_have_and_its_commands_the_usual_ones() {
+    let machine = Machine::outside_tmp();
+    let start = machine.command(["session", "start", "--profile", "free", "--idle-timeout", "5m"]);
+    let done = in_shell("ulimit -Sn 200; ulimit -Hn 700; exec \"$@\"", &start);
+    let session = Session(machine);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", session.keeper())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["700"; 2]);
+    assert_eq!(session.shell("ulimit -Sn; ulimit -Hn").out, "200\n700\n");
+    if keeps_apart() {
+        let own = ["session", "run", "--private-tmp", "--", "sh", "-c", "ulimit -Sn; ulimit -Hn"];
+        let done = session.0.holdpoint(&own);
+        assert_eq!(done.out, "200\n700\n", "{}", done.err);
+    }
+}
+
+#[test]
+fn a_keeper_that_is_out_of_something_is_not_the_fault_of_the_program() {
+    let machine = Machine::new();
+    let start = machine.command(["session", "start", "--profile", "free", "--idle-timeout", "5m"]);
+    let done = in_shell("ulimit -n 128; exec \"$@\"", &start);
+    let session = Session(machine);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let mut runs = Vec::new();
+    let refused = loop {
+        assert!(runs.len() < 128, "each of them takes a few descriptors");
+        let mut run = session.background(&format!("touch started{}; sleep 600", runs.len()));
+        let started = session.0.workspace().join(format!("started{}", runs.len()));
+        let over = eventually("a start or an end", || {
+            if exists(&started) { Some(false) } else { run.0.try_wait().unwrap().map(|_| true) }
+        });
+        if over {
+            break run.finish();
+        }
+        runs.push(run);
+    };
+    assert_eq!(refused.code, 70, "{}", refused.err);
+    assert!(refused.err.contains("cannot run sh: ") && refused.err.contains("files"), "{}", refused.err);
+    drop(runs.pop());
+    eventually("room for another one", || (session.run(&["true"]).code == 0).then_some(()));
 }
 
 #[test]

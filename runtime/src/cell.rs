@@ -15,7 +15,7 @@ use crate::{
     sys::{self, launch},
 };
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
@@ -50,7 +50,8 @@ impl Cell {
             control: inside.as_raw_fd(),
             ruleset: Some(ruleset.as_raw_fd()),
         };
-        let mut program = compile::cell(plan, first.as_raw_fd(), &ends, sandbox::entrance(sandbox.limits()))?;
+        let files = open_files(sandbox).map_err(Error::io("learn how many files pid 1 may open"))?;
+        let mut program = compile::cell(plan, first.as_raw_fd(), &ends, sandbox::entrance(sandbox.limits()), files)?;
         let started = launch::launch(&mut program, 0).map_err(Error::io("start a cell"))?;
         // What was started here has started the cell inside and ended.
         started.reap();
@@ -60,6 +61,17 @@ impl Cell {
         }
         let pid = innermost(&program).pid;
         Ok(Self { control: Arc::new(control), root: sandbox.root().join(format!("proc/{pid}/root")) })
+    }
+}
+
+/// The soft and the hard limit of pid 1, which are those of whoever started the sandbox: that one's own may be others by now.
+fn open_files(sandbox: &Sandbox) -> io::Result<(u64, u64)> {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", sandbox.first()))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let mut numbers = line.unwrap_or_default().split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(soft)), Some(Ok(hard))) => Ok((soft, hard)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 

@@ -73,8 +73,8 @@ pub(crate) struct Entrance {
 }
 
 /// The program that makes a cell in the sandbox whose pid 1 has the pidfd `first`: joins it, copies its mount view with new
-/// private places, and becomes an init below its pid 1.
-pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -> Result<Program> {
+/// private places, and becomes an init below its pid 1. `files` are the soft and the hard limit of its open files.
+pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance, files: (u64, u64)) -> Result<Program> {
     let mut compiler = Compiler::new(Laid::default());
     compiler.steps.extend(enter_groups(entrance.doors));
     compiler.step(Step::SessionKeyring);
@@ -89,6 +89,8 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance) -
     let mut init = Compiler::new(Laid::default());
     init.step(Step::NewSession);
     init.step(Step::Bounding { keep: 0 });
+    let (soft, hard) = files;
+    init.step(Step::Limit { resource: i64::from(libc::RLIMIT_NOFILE), soft, hard });
     init.confine(plan, ends);
     compiler.step(given_away(Program::nested(init.steps)));
     let mut program = Program::new(compiler.steps, Vec::new());

@@ -342,7 +342,6 @@ impl Sandbox {
     }
 
     /// The number of pid 1 on the host.
-    #[cfg(test)]
     pub(crate) fn first(&self) -> i32 {
         self.first.pid
     }

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{Answer, PolicyFlags, Wait, size, time};
+use super::{Answer, HOLD_TIMEOUT, PolicyFlags, Wait, size, time};
 use crate::session::Name;
+
+/// The usual `--idle-timeout`.
+pub(crate) const IDLE_TIMEOUT: &str = "1h";
 
 /// `holdpoint session`.
 #[derive(Debug, Args)]
@@ -58,10 +61,10 @@ pub struct SessionStart {
     #[arg(long, value_name = "NAME")]
     pub name: Option<Name>,
     /// End it when nobody has used it for this long
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = IDLE_TIMEOUT, value_parser = time)]
     pub idle_timeout: Duration,
     /// How long a hold of what a command executes (`exec_guard`) waits for a decision, such as 90s or 1h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = HOLD_TIMEOUT, value_parser = time)]
     pub hold_timeout: Duration,
     /// What decides the policy, now and for every command.
     #[command(flatten)]

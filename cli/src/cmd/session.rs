@@ -10,17 +10,20 @@ use std::time::Duration;
 use holdpoint_approval_web::hold::HoldId;
 use holdpoint_policy::HookEvent;
 use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use rustix::process::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::approver::away;
 use crate::args::{Answer, SessionCommand, SessionKeep, SessionRun, SessionStart, SessionStop};
 use crate::confine::confinement;
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::load::load;
 use crate::places::{Places, Workspace};
 use crate::report::{self, encoded};
-use crate::session::{self, Ask, Guests, Hello, Keeper, Name, Place, Rights, Seat, Status, Terms, Told, VERSION};
+use crate::session::{
+    self, Ask, GLANCE, Guests, Hello, Keeper, Name, Place, Reached, Rights, Seat, Status, Terms, Told, VERSION,
+};
 use crate::signals::Signals;
 use crate::{exit, identity, inner, invocation};
 
@@ -45,8 +48,6 @@ pub(super) fn session(command: &SessionCommand) -> Result<u8, Error> {
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     terms: Terms,
-    idle_timeout: Duration,
-    hold_timeout: Duration,
     json: bool,
 }
 
@@ -57,9 +58,9 @@ fn start(args: &SessionStart) -> Result<u8, Error> {
     let root = Workspace::find(args.flags.workspace.as_deref())?.root;
     let name = args.name.clone().unwrap_or_else(|| Name::of_workspace(&root));
     let wrong = |error: io::Error| Error::Internal { what: "start the session".into(), why: error.to_string() };
-    let terms = Terms::new(&args.flags, &root).map_err(wrong)?;
+    let terms = Terms::new(args, &root).map_err(wrong)?;
     let json = args.flags.answer.json;
-    let order = Order { terms, idle_timeout: args.idle_timeout, hold_timeout: args.hold_timeout, json };
+    let order = Order { terms, json };
     // This very program, whatever its file is called by now.
     let mut keeper = Command::new("/proc/self/exe");
     keeper.arg0("holdpoint").args(["session", "keep", name.as_str()]).current_dir(&root);
@@ -127,7 +128,7 @@ fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
         });
     };
     let guests = Arc::<Guests>::default();
-    confined.judge_inside(&loaded, order.hold_timeout, Arc::clone(&guests) as Arc<dyn inner::Told>);
+    confined.judge_inside(&loaded, order.terms.hold_timeout, Arc::clone(&guests) as Arc<dyn inner::Told>);
     let root = &loaded.workspace.root;
     let workspace = identity::of_directory(root).map_err(|error| Error::setting(root, error, ""))?;
     confined.warnings.iter().for_each(|warning| report::say(&encoded(warning)));
@@ -151,14 +152,18 @@ fn keep_in_order(name: &Name, order: &Order) -> Result<u8, Error> {
         commands: 0,
         running: 0,
     };
-    let keeper = Keeper { sandbox, guests, hello, status, idle_timeout: order.idle_timeout };
+    let keeper = Keeper { sandbox, guests, hello, status, idle_timeout: order.terms.idle_timeout };
     invocation::tell(&flags, &signals, &id, HookEvent::SessionStart)?;
     let listener = place.listen(name)?;
     let log = place.log(name)?;
     let settled = settle(&log).map_err(|error| Error::io("go to the background", error));
+    // Not before pid 1 has those that whoever started us would give a command.
+    let usual = session::raise_open_files();
     let kept = settled.and_then(|()| {
         session::keep(keeper, &listener, &signals).map_err(|error| Error::io("keep the session", error))
     });
+    // Hooks are no part of the keeper.
+    setrlimit(Resource::Nofile, usual).ok();
     drop(listener);
     place.clean(name);
     let ended = kept?;
@@ -207,8 +212,8 @@ fn list(answer: &Answer) -> Result<u8, Error> {
     let place = Place::open(&Places::find()?)?;
     let mut found = Vec::new();
     for name in place.names()? {
-        match status(&place, &name) {
-            Ok(status) => found.push(status),
+        match place.reach(&name) {
+            Ok(reached) => found.extend(look(&name, &reached)),
             // The socket of one that was killed is gone now.
             Err(Error::Session { .. }) => {}
             Err(error) => return Err(error),
@@ -218,10 +223,7 @@ fn list(answer: &Answer) -> Result<u8, Error> {
         report::result(&found)?;
         return Ok(exit::SUCCESS);
     }
-    let mut out = String::new();
-    for status in &found {
-        out.push_str(&line(status));
-    }
+    let mut out: String = found.iter().map(line).collect();
     if found.is_empty() {
         out.push_str("no session lives\n");
     }
@@ -229,19 +231,46 @@ fn list(answer: &Answer) -> Result<u8, Error> {
     Ok(exit::SUCCESS)
 }
 
-fn status(place: &Place, name: &Name) -> Result<Status, Error> {
-    let (stream, _) = place.connect(name)?;
-    let wrong =
-        |why: String| Error::Session { why: format!("session {name} does not answer: {why}"), next: String::new() };
-    let asked = session::send(&stream, &Ask::Status, &[]).and_then(|()| session::receive::<Told>(&stream));
-    match asked.map_err(|error| wrong(error.to_string()))? {
-        Some((Told::Status(status), _)) => Ok(status),
-        _ => Err(wrong("it ends".into())),
-    }
+/// A session that has a keeper.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Found {
+    Well(Status),
+    /// It cannot be used, for this reason.
+    Ill {
+        name: String,
+        pid: i32,
+        problem: String,
+    },
 }
 
-fn line(status: &Status) -> String {
-    let Status { name, workspace, profile, pid, age, commands, running } = status;
+/// How a session is; nothing when it just ends.
+fn look(name: &Name, reached: &Reached) -> Option<Found> {
+    let stream = &reached.stream;
+    let problem = match session::greeted(stream, GLANCE) {
+        Ok(Some(hello)) if hello.version == VERSION => {
+            let asked = stream.set_read_timeout(Some(GLANCE)).and_then(|()| session::send(stream, &Ask::Status, &[]));
+            match asked.and_then(|()| session::receive::<Told>(stream)) {
+                Ok(Some((Told::Status(status), _))) => return Some(Found::Well(status)),
+                Ok(_) => return None,
+                Err(error) => error,
+            }
+        }
+        Ok(Some(hello)) => io::Error::other(format!("it is Holdpoint {}, and this is {VERSION}", hello.version)),
+        Ok(None) => return None,
+        Err(error) => error,
+    };
+    let problem = if session::is_silence(&problem) { "it does not answer".to_owned() } else { plain(&problem) };
+    Some(Found::Ill { name: name.to_string(), pid: reached.keeper.as_raw_nonzero().get(), problem })
+}
+
+fn line(found: &Found) -> String {
+    let Status { name, workspace, profile, pid, age, commands, running } = match found {
+        Found::Well(status) => status,
+        Found::Ill { name, pid, problem } => {
+            return format!("{}  pid {pid}, cannot be used: {}\n", encoded(name), encoded(problem));
+        }
+    };
     let age = match age {
         0..120 => format!("{age} s"),
         120..7200 => format!("{} min", age / 60),
@@ -254,33 +283,52 @@ fn line(status: &Status) -> String {
 fn stop(args: &SessionStop) -> Result<u8, Error> {
     let place = Place::open(&Places::find()?)?;
     let names = if args.all { place.names()? } else { vec![named(args.name.as_ref())?] };
-    let mut stopped = Vec::new();
+    let (mut stopped, mut killed) = (Vec::new(), Vec::new());
     for name in names {
         match end(&place, &name) {
             // Of all sessions, one that has just ended by itself is no failure.
             Err(Error::Session { .. }) if args.all => {}
-            ended => {
-                ended?;
-                stopped.push(name.to_string());
-            }
+            Err(error) => return Err(error),
+            Ok(Ending::Stopped) => stopped.push(name.to_string()),
+            Ok(Ending::Killed) => killed.push(name.to_string()),
         }
     }
     if args.answer.json {
-        report::result(&json!({"stopped": stopped}))?;
+        report::result(&json!({"stopped": stopped, "killed": killed}))?;
     } else {
-        let lines: String = stopped.iter().map(|name| format!("stopped {name}\n")).collect();
+        let mut lines: String = stopped.iter().map(|name| format!("stopped {name}\n")).collect();
+        lines.extend(killed.iter().map(|name| format!("killed {name}: its keeper did not answer\n")));
         report::output(lines.as_bytes())?;
     }
     Ok(exit::SUCCESS)
 }
 
-/// Ask a keeper to end, and wait until it has: then nothing inside is left.
-fn end(place: &Place, name: &Name) -> Result<(), Error> {
-    let mut stream = place.reach(name)?;
+/// How a session was ended.
+enum Ending {
+    Stopped,
+    /// Its keeper did not answer, and the kernel has ended everything inside with it.
+    Killed,
+}
+
+/// Ask a keeper to end, and wait until it has: then nothing inside is left. One that does not answer is killed.
+fn end(place: &Place, name: &Name) -> Result<Ending, Error> {
+    let reached = place.reach(name)?;
+    let mut stream = &reached.stream;
     let wrong = |error: io::Error| Error::io(format!("stop session {name}"), error);
+    // What it says is of no matter; that it says something is.
+    if session::greeted(stream, GLANCE).is_err_and(|error| session::is_silence(&error)) {
+        reached.kill().map_err(wrong)?;
+        place.clean(name);
+        return Ok(Ending::Killed);
+    }
     stream.set_read_timeout(Some(PATIENCE)).map_err(wrong)?;
-    session::send(&stream, &Ask::Stop, &[]).map_err(wrong)?;
-    // What it says before is of no matter; its end is.
-    io::copy(&mut stream, &mut io::sink()).map_err(wrong)?;
-    Ok(())
+    session::send(stream, &Ask::Stop, &[]).map_err(wrong)?;
+    io::copy(&mut stream, &mut io::sink()).map_err(|error| match session::is_silence(&error) {
+        true => Error::Session {
+            why: format!("session {name} was told to stop and has not ended within {} s", PATIENCE.as_secs()),
+            next: format!("wait, or kill its keeper and all that runs in it: kill -KILL {}", reached.keeper),
+        },
+        false => wrong(error),
+    })?;
+    Ok(Ending::Stopped)
 }

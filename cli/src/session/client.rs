@@ -17,7 +17,7 @@ use crate::confine::Confinement;
 use crate::error::Error;
 use crate::identity;
 use crate::load::Loaded;
-use crate::process::{Execution, not_executed};
+use crate::process::{Execution, not_executed, shown};
 use crate::report;
 use crate::terminal;
 
@@ -66,11 +66,11 @@ impl Seat {
              the environment or the workspace since",
             self.name
         );
-        Error::Session { why, next: start_again(&self.name) }
+        Error::Session { why, next: self.hello.terms.start_again(&self.name) }
     }
 
     fn gone(&self, why: &str) -> Error {
-        let next = format!("start it again: holdpoint session start --name {}", self.name);
+        let next = format!("start it again: {}", self.hello.terms.start(&self.name));
         Error::Session { why: format!("session {} has ended: {why}; nothing was run", self.name), next }
     }
 }
@@ -118,11 +118,14 @@ impl Agreed<'_> {
                 })
             }
             Some((Told::Stale, _)) => Err(self.seat.stale()),
-            Some((Told::NotStarted { execute: Some(errno), .. }, _)) => {
+            Some((Told::NotExecuted { errno: Some(errno), .. }, _)) => {
                 Err(not_executed(execution, &io::Error::from_raw_os_error(errno)))
             }
-            Some((Told::NotStarted { why, .. }, _)) => {
-                Err(Error::NotExecutable { program: execution.argv[0].to_string_lossy().into_owned(), why })
+            Some((Told::NotExecuted { errno: None, why }, _)) => {
+                Err(Error::NotExecutable { program: shown(execution), why })
+            }
+            Some((Told::NotStarted { why }, _)) => {
+                Err(Error::Internal { what: format!("run {}", shown(execution)), why })
             }
             Some((Told::NotGiven { why, unsupported: false }, _)) => {
                 let next = "change what this command may do less than its session, or leave it out".into();
@@ -138,11 +141,6 @@ impl Agreed<'_> {
             None => Err(self.seat.gone("it was killed")),
         }
     }
-}
-
-/// What to do about a session that cannot be used as it is.
-pub(super) fn start_again(name: &Name) -> String {
-    format!("holdpoint session stop {name} && holdpoint session start --name {name}")
 }
 
 /// Ours, or `/dev/null` for one that whoever started us has closed.

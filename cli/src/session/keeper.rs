@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use holdpoint_runtime::{Child, Error as Runtime, Sandbox, Stdio};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::guests::{Guest, Guests};
 use super::place::peer;
 use super::wire::{Ask, Hello, Run, Status, Told, receive, send};
+use crate::error::plain;
 use crate::identity;
 use crate::process::chain;
 use crate::report;
@@ -25,6 +27,12 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// How long somebody who has begun to speak may take to finish.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Standard input, output and error.
+const STREAMS: usize = 3;
+
+/// How long to wait before another try, when somebody could not be let in.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A session, while it lives.
 pub(crate) struct Keeper {
@@ -59,6 +67,15 @@ pub(crate) struct Ended {
     pub(crate) _waiting: Vec<UnixStream>,
 }
 
+/// As many open files as whoever started us allows at all: every command takes a few. Returns what was in force, for those who
+/// are not the keeper.
+pub(crate) fn raise_open_files() -> Rlimit {
+    let now = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, it is as it was.
+    setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum }).ok();
+    now
+}
+
 /// Keep a session until somebody stops it, nobody has used it for long, or what it stands on is gone. Returns why; by
 /// then nothing inside is left.
 ///
@@ -82,13 +99,18 @@ pub(crate) fn keep(keeper: Keeper, listener: &UnixListener, signals: &Signals) -
         while let Some(stream) = shared.next(listener, signals) {
             shared.connected.fetch_add(1, Ordering::SeqCst);
             let shared = &shared;
-            scope.spawn(move || {
+            let attend = move || {
                 if let Err(error) = shared.attend(&stream) {
                     report::say(&report::encoded(&format!("a connection failed: {error}")));
                 }
                 *shared.last() = Instant::now();
                 shared.connected.fetch_sub(1, Ordering::SeqCst);
-            });
+            };
+            if let Err(error) = thread::Builder::new().name("guest".into()).spawn_scoped(scope, attend) {
+                report::say(&report::encoded(&format!("there is no thread for a connection: {}", plain(&error))));
+                shared.connected.fetch_sub(1, Ordering::SeqCst);
+                thread::sleep(PAUSE);
+            }
         }
     });
     let why = shared.why();
@@ -135,8 +157,13 @@ impl Shared<'_> {
                 self.finish("its workspace is gone");
             } else if left.is_zero() && self.connected.load(Ordering::SeqCst) == 0 {
                 self.finish(&format!("nobody has used it for {idle:?}"));
-            } else if let Ok((stream, _)) = listener.accept() {
-                return Some(stream);
+            } else {
+                match listener.accept() {
+                    Ok((stream, _)) => return Some(stream),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // Too many files are open: who waits will be taken once some are closed.
+                    Err(_) => thread::sleep(PAUSE),
+                }
             }
         }
     }
@@ -185,6 +212,10 @@ impl Shared<'_> {
         let Keeper { hello, sandbox, guests, .. } = self.keeper;
         if run.made_of != hello.made_of || run.workspace != hello.workspace || !self.has_workspace() {
             return send(stream, &Told::Stale, &[]);
+        }
+        if fds.len() != STREAMS {
+            let why = "its streams have not arrived; the keeper of its session may have too many files open".into();
+            return send(stream, &Told::NotStarted { why }, &[]);
         }
         let before = sandbox.limits_reached();
         let mut child = match spawn(sandbox, run, fds) {
@@ -257,8 +288,10 @@ fn not_started(error: &Runtime) -> Told {
     match error {
         Runtime::Plan { .. } => Told::NotGiven { why, unsupported: false },
         Runtime::Unsupported { .. } => Told::NotGiven { why, unsupported: true },
-        Runtime::Spawn { stage: "execute", source, .. } => Told::NotStarted { execute: source.raw_os_error(), why },
-        _ => Told::NotStarted { execute: None, why },
+        Runtime::Spawn { stage: "execute", source, .. } => Told::NotExecuted { errno: source.raw_os_error(), why },
+        // A directory that is denied or not shown.
+        Runtime::Spawn { stage: "enter", .. } => Told::NotExecuted { errno: None, why },
+        _ => Told::NotStarted { why },
     }
 }
 
@@ -277,7 +310,7 @@ fn spawn(sandbox: &Sandbox, run: &Run, fds: Vec<OwnedFd>) -> Result<Child, Runti
     command.envs(run.env.iter().map(|(name, value)| (text(name), text(value))));
     let own = |index: usize| run.terminal.as_ref().is_some_and(|terminal| index < 2 || terminal.error);
     let mut streams = fds.into_iter().map(Stdio::from);
-    for index in 0..3 {
+    for index in 0..STREAMS {
         // One that was not sent is nothing, never ours.
         let stream = streams.next().unwrap_or_else(Stdio::null);
         match index {

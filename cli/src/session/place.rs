@@ -2,23 +2,25 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::client::start_again;
 use super::name::Name;
 use super::wire::{self, Hello};
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::places::Places;
 use crate::report::encoded;
 
-/// How long a keeper may take to say hello.
+/// How long a keeper may take to say hello to a command, and to somebody who only looks.
 const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const GLANCE: Duration = Duration::from_secs(3);
 
 /// What we are: a keeper of another version may do other things under the same words.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -122,19 +124,30 @@ impl Place {
     ///
     /// # Errors
     /// [`Error::Session`] when there is none, or it is not ours to talk to.
-    pub(crate) fn reach(&self, name: &Name) -> Result<UnixStream, Error> {
-        let next = format!("start one: holdpoint session start --name {name}");
-        let none = |why: String| Error::Session { why, next };
+    pub(crate) fn reach(&self, name: &Name) -> Result<Reached, Error> {
         let stream = UnixStream::connect(self.socket(name)).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => none(format!("there is no session {name}")),
+            ErrorKind::NotFound => self.unknown(name),
             ErrorKind::ConnectionRefused => {
                 self.clean(name);
-                none(format!("the session {name} was killed, and all that ran in it"))
+                Error::Session {
+                    why: format!("the session {name} was killed, and all that ran in it"),
+                    next: format!("start it again, with the flags it had: holdpoint session start --name {name}"),
+                }
             }
             _ => Error::io(format!("reach session {name}"), error),
         })?;
-        peer(&stream).map_err(|error| Error::io(format!("talk to session {name}"), error))?;
-        Ok(stream)
+        let keeper = peer(&stream).map_err(|error| Error::io(format!("talk to session {name}"), error))?;
+        Ok(Reached { stream, keeper })
+    }
+
+    fn unknown(&self, name: &Name) -> Error {
+        let others: Vec<String> = self.names().unwrap_or_default().iter().map(Name::to_string).collect();
+        let why = format!("there is no session {name}");
+        let next = match others.as_slice() {
+            [] => format!("start one: holdpoint session start --name {name}"),
+            others => format!("there is {}; or start one: holdpoint session start --name {name}", others.join(", ")),
+        };
+        Error::Session { why, next }
     }
 
     /// Reach a session's keeper and hear what it keeps.
@@ -142,22 +155,78 @@ impl Place {
     /// # Errors
     /// As [`reach`](Self::reach), and [`Error::Session`] when we do not understand each other.
     pub(crate) fn connect(&self, name: &Name) -> Result<(UnixStream, Hello), Error> {
-        let stream = self.reach(name)?;
-        let hello = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| wire::receive::<Hello>(&stream));
-        let hello = hello.and_then(|hello| stream.set_read_timeout(None).map(|()| hello));
-        let why = match hello {
-            Ok(Some((hello, _))) if hello.version == VERSION => return Ok((stream, hello)),
-            Ok(Some((hello, _))) => format!("it is Holdpoint {}, and this is {VERSION}", encoded(&hello.version)),
-            Ok(None) => "it hung up".into(),
-            Err(error) => error.to_string(),
+        let Reached { stream, keeper } = self.reach(name)?;
+        let (why, next) = match greeted(&stream, PATIENCE) {
+            Ok(Some(hello)) if hello.version == VERSION => return Ok((stream, hello)),
+            Ok(Some(hello)) => {
+                let why = format!("it is Holdpoint {}, and this is {VERSION}", encoded(&hello.version));
+                (why, hello.terms.start_again(name))
+            }
+            Ok(None) => ("it hung up".into(), format!("its log says why: {}", self.log_file(name).display())),
+            Err(error) if is_silence(&error) => (
+                format!("its keeper, process {}, does not answer", keeper.as_raw_nonzero()),
+                format!(
+                    "let it go on with `kill -CONT {}`, or end it and all that runs in it: holdpoint session stop {name}",
+                    keeper.as_raw_nonzero()
+                ),
+            ),
+            Err(error) => {
+                let next = format!("holdpoint session stop {name}, then start it again with the flags it had");
+                (plain(&error), next)
+            }
         };
-        Err(Error::Session { why: format!("session {name} cannot be used: {why}"), next: start_again(name) })
+        Err(Error::Session { why: format!("session {name} cannot be used: {why}"), next })
     }
 }
 
-/// Who is at the other end: this user in this user namespace, or an error. No sandbox sees the socket; should one reach it
+/// A keeper that was reached and has said nothing yet.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) stream: UnixStream,
+    /// Its process: whoever listens at the socket is a keeper.
+    pub(crate) keeper: Pid,
+}
+
+impl Reached {
+    /// Kill the keeper, and with it all that runs in its session; returns when it is gone.
+    ///
+    /// # Errors
+    /// When it is gone already, or cannot be killed.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        let process = pidfd_open(self.keeper, PidfdFlags::empty())?;
+        // Nobody has listened since it ended: as long as we are connected, the number is still the keeper's.
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        if poll(&mut fds, PollTimeout::ZERO)? != 0 {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        pidfd_send_signal(&process, Signal::KILL)?;
+        poll(
+            &mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)],
+            PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX),
+        )?;
+        Ok(())
+    }
+}
+
+/// What a keeper says first, within this time; `None` when it hangs up.
+///
+/// # Errors
+/// When it says nothing, or nothing we understand.
+pub(crate) fn greeted(stream: &UnixStream, within: Duration) -> io::Result<Option<Hello>> {
+    stream.set_read_timeout(Some(within))?;
+    let hello = wire::receive::<Hello>(stream)?;
+    stream.set_read_timeout(None)?;
+    Ok(hello.map(|(hello, _)| hello))
+}
+
+/// Whether an error means that nothing was said in time.
+pub(crate) fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// The process at the other end: of this user in this user namespace, or an error. No sandbox sees the socket; should one reach it
 /// all the same, its user number would look like ours, and its namespace would not.
-pub(super) fn peer(stream: &UnixStream) -> io::Result<()> {
+pub(super) fn peer(stream: &UnixStream) -> io::Result<Pid> {
     let credentials = rustix::net::sockopt::socket_peercred(stream)?;
     if credentials.uid.as_raw() != geteuid().as_raw() {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "it belongs to another user"));
@@ -166,5 +235,5 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<()> {
     if namespace(&credentials.pid.as_raw_nonzero().to_string())? != namespace("self")? {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "it is in another user namespace"));
     }
-    Ok(())
+    Ok(credentials.pid)
 }

@@ -14,51 +14,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::rights::Rights;
-use crate::args::{Answer, PolicyFlags};
+use super::terms::Terms;
 
 /// The largest frame. The kernel bounds arguments and environment together to a tenth of it.
 const LARGEST: u32 = 64 << 20;
-
-/// The flags a session was started with, which hold for every command in it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Terms {
-    config: Option<Bytes>,
-    profile: Option<String>,
-    workspace: Bytes,
-    sandbox: Option<String>,
-    approval: Option<String>,
-    deny_read: Vec<String>,
-}
-
-impl Terms {
-    /// `flags` for the workspace at `root`, independent of the current directory.
-    ///
-    /// # Errors
-    /// When there is no current directory that `--config` could be relative to.
-    pub(crate) fn new(flags: &PolicyFlags, root: &std::path::Path) -> io::Result<Self> {
-        Ok(Self {
-            config: flags.config.as_ref().map(std::path::absolute).transpose()?.map(|path| path.as_path().into()),
-            profile: flags.profile.clone(),
-            workspace: root.into(),
-            sandbox: flags.sandbox.map(|mode| mode.to_string()),
-            approval: flags.approval.map(|mode| mode.to_string()),
-            deny_read: flags.deny_read.clone(),
-        })
-    }
-
-    /// The flags; `None` when they hold words we do not know.
-    pub(crate) fn flags(&self) -> Option<PolicyFlags> {
-        Some(PolicyFlags {
-            config: self.config.as_ref().map(Bytes::to_path),
-            profile: self.profile.clone(),
-            workspace: Some(self.workspace.to_path()),
-            sandbox: self.sandbox.as_ref().map(|word| word.parse()).transpose().ok()?,
-            approval: self.approval.as_ref().map(|word| word.parse()).transpose().ok()?,
-            deny_read: self.deny_read.clone(),
-            answer: Answer::default(),
-        })
-    }
-}
 
 /// What a keeper says first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -119,9 +78,13 @@ pub(crate) enum Told {
     Started,
     /// The sandbox is not the one that would be made now.
     Stale,
-    /// The command did not start: the errno of its execution, else what else went wrong.
+    /// The execution itself failed: with this errno, or before there was one.
+    NotExecuted {
+        errno: Option<i32>,
+        why: String,
+    },
+    /// The command did not come to its execution.
     NotStarted {
-        execute: Option<i32>,
         why: String,
     },
     /// The rights that were asked for cannot be given: because of what they are, or (`unsupported`) because of this machine.
