@@ -31,8 +31,9 @@ impl Runner {
 
 /// The start time of a live process; `None` for a zombie too, which runs nothing any more.
 fn start_of(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold spaces and parentheses itself: count from the last one.
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // The name in parentheses may be any bytes, spaces and parentheses too: count from the last one.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     if matches!(state, "Z" | "X" | "x") {
@@ -47,6 +48,8 @@ fn boot_id() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -65,5 +68,16 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(!runner.is_alive());
+    }
+
+    #[test]
+    fn a_name_may_be_any_bytes() {
+        let place = tempfile::tempdir().unwrap();
+        let named = place.path().join(OsStr::from_bytes(b") \xff"));
+        fs::copy("/bin/cat", &named).unwrap();
+        let mut child = Command::new(named).stdin(Stdio::piped()).spawn().unwrap();
+        assert!(Runner::of_pid(child.id()).unwrap().is_alive());
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
     }
 }

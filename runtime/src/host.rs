@@ -1,7 +1,7 @@
 //! Why a host gives no namespaces, and what its owner can do about it. The kernel answers with an errno; which of many
 //! settings is behind it has to be looked for.
 
-use crate::{enforced::Protection, error::Error};
+use crate::{enforced::Protection, error::Error, proc};
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
@@ -89,7 +89,7 @@ impl Facts {
             let text = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
             text.trim().parse::<u64>().ok()
         };
-        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let text = |path: &str| proc::text(path).unwrap_or_default();
         let label = text("/proc/self/attr/current");
         let confined = !matches!(label.split_whitespace().next(), None | Some("unconfined" | "unprivileged_userns"));
         Self {
@@ -109,7 +109,7 @@ impl Facts {
 
 fn container() -> Option<Container> {
     let there = |path: &str| Path::new(path).exists();
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = proc::text("/proc/self/cgroup").unwrap_or_default();
     if env::var_os("KUBERNETES_SERVICE_HOST").is_some() || groups.contains("kubepods") {
         Some(Container::Kubernetes)
     } else if there("/run/.containerenv") {

@@ -111,6 +111,7 @@ pub mod oci;
 mod opening;
 mod plan;
 pub mod probe;
+mod proc;
 
 mod program;
 mod relay;

@@ -134,7 +134,8 @@ pub struct Limits {
     pub pids: Option<u64>,
     /// Thousandths of a processor for all processes together: 1500 is one and a half. Needs a control group.
     pub milli_cpus: Option<u32>,
-    /// Time from the start of each command; then it and everything it has started is killed.
+    /// Time from the start of each command; then it and everything it has started is killed, as
+    /// [`Child::kill_tree`](crate::Child::kill_tree) does. What it left behind when it ended has no time of its own.
     pub wall_time: Option<Duration>,
     /// Processor time of each process: `SIGXCPU` then, `SIGKILL` a second later (`RLIMIT_CPU`, setrlimit(2)).
     pub cpu_time: Option<Duration>,

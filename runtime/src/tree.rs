@@ -2,12 +2,12 @@
 
 use crate::{
     error::{Error, Result},
-    socket,
+    proc, socket,
     sys::wire::{Request, SIGNAL_ONE},
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -30,20 +30,24 @@ pub(crate) struct Leader<'a> {
 }
 
 impl Leader<'_> {
-    /// Kills it and everything it has started, itself last: whoever waits for its end finds nothing left that could go on.
+    /// Kills it and everything it has started, itself last: whoever waits for its end finds nothing left that could go on. What
+    /// has left its session and lost its parent (a daemon) belongs to nobody any more and is not found.
     ///
     /// # Errors
     /// [`Error::Ended`], or [`Error::Io`] when something starts processes faster than they can be stopped: what was found is
     /// killed all the same.
     pub(crate) fn kill_tree(self) -> Result<()> {
-        let (processes, begin) = (Processes::of(self.root), Instant::now());
+        let (processes, begin, mut told) = (Processes::of(self.root), Instant::now(), BTreeSet::new());
         // Stopped first: what stands still cannot start anything that the next look would miss.
         while begin.elapsed() < PATIENCE {
             let tree = processes.tree(self.pid, self.has_ended(PollTimeout::ZERO));
-            if tree.moving.is_empty() {
+            // Once everybody, also who waits for something and would move after that.
+            let due: Vec<i32> =
+                tree.living.iter().copied().filter(|pid| told.insert(*pid) || tree.moving.contains(pid)).collect();
+            if due.is_empty() {
                 return self.kill(&tree.living);
             }
-            self.signal(&tree.moving, libc::SIGSTOP)?;
+            self.signal(&due, libc::SIGSTOP)?;
             // They stop when they are next scheduled.
             self.has_ended(PollTimeout::from(1u8));
         }
@@ -76,7 +80,20 @@ impl Leader<'_> {
 struct Process {
     parent: i32,
     session: i32,
-    state: char,
+    /// Of each of its threads: the first one may have ended while others go on, and be stopped before the others are.
+    states: Vec<char>,
+}
+
+impl Process {
+    fn lives(&self) -> bool {
+        self.states.iter().any(|state| !matches!(state, 'Z' | 'X'))
+    }
+
+    /// Whether it could still start another one. A parent that waits for its vfork(2) child shows D, and moves only when that
+    /// one does.
+    fn moves(&self) -> bool {
+        self.states.iter().any(|state| !matches!(state, 'Z' | 'X' | 'T' | 't' | 'D'))
+    }
 }
 
 /// The processes of one sandbox, by their numbers inside.
@@ -102,9 +119,8 @@ impl Processes {
     /// session and lost its parent is not found. `ended` says that the leader has: then a living process of that number is
     /// another one, and so is its session.
     fn tree(&self, leader: i32, ended: bool) -> Tree {
-        let alive = |process: &Process| !matches!(process.state, 'Z' | 'X');
         let mut all = self.all();
-        if ended && all.get(&leader).is_some_and(alive) {
+        if ended && all.get(&leader).is_some_and(Process::lives) {
             all.clear();
         }
         let belongs = |pid: i32| {
@@ -120,12 +136,10 @@ impl Processes {
             false
         };
         let found: Vec<(&i32, &Process)> =
-            all.iter().filter(|(pid, process)| alive(process) && belongs(**pid)).collect();
-        // A parent that waits for its vfork(2) child shows D, and moves only when that one does.
-        let moving = |process: &Process| !matches!(process.state, 'T' | 't' | 'D');
+            all.iter().filter(|(pid, process)| process.lives() && belongs(**pid)).collect();
         Tree {
             living: found.iter().map(|(pid, _)| **pid).collect(),
-            moving: found.iter().filter(|(_, process)| moving(process)).map(|(pid, _)| **pid).collect(),
+            moving: found.iter().filter(|(_, process)| process.moves()).map(|(pid, _)| **pid).collect(),
         }
     }
 
@@ -136,11 +150,16 @@ impl Processes {
     }
 
     fn process(&self, pid: i32) -> Option<Process> {
-        let stat = fs::read_to_string(self.proc.join(format!("{pid}/stat"))).ok()?;
-        // The name in parentheses may hold spaces and parentheses itself: count from the last one.
-        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-        let state = fields.next()?.chars().next()?;
+        let directory = self.proc.join(pid.to_string());
+        let stat = proc::text(directory.join("stat")).ok()?;
+        let mut fields = proc::fields(&stat)?.skip(1);
         let parent = fields.next()?.parse().ok()?;
-        Some(Process { parent, session: fields.nth(1)?.parse().ok()?, state })
+        let session = fields.nth(1)?.parse().ok()?;
+        Some(Process { parent, session, states: proc::threads(&directory).filter_map(state).collect() })
     }
+}
+
+/// The state of a thread, unless it has ended meanwhile.
+fn state(thread: PathBuf) -> Option<char> {
+    proc::fields(&proc::text(thread.join("stat")).ok()?)?.next()?.chars().next()
 }

@@ -422,6 +422,46 @@ fn time_of_a_command() {
     assert!(sandbox.command("true").status().unwrap().success(), "each command has its own time");
 }
 
+/// What `/proc` says of a process: its name may be any bytes, and its first thread may have ended while others go on.
+#[test]
+fn time_of_what_does_not_look_like_a_process() {
+    let prelude = "
+import ctypes, os, threading, time
+libc = ctypes.CDLL(None)
+def rename(): libc.prctl(15, b'\\xff\\xfe')
+def beat():
+    while True:
+        with open('beat', 'a') as file: file.write('x')
+        time.sleep(.01)
+";
+    let named = "
+if os.fork() == 0: rename(); beat()
+";
+    let below = "
+if os.fork() == 0:
+    rename()
+    if os.fork() == 0: os.setsid(); beat()
+    os.wait()
+";
+    let headless = format!(
+        "
+if os.fork() == 0:
+    threading.Thread(target=beat).start()
+    libc.syscall({}, 0)
+",
+        libc::SYS_exit
+    );
+    let limits = Limits { wall_time: Some(Duration::from_secs(2)), ..Limits::default() };
+    for script in [named, below, &headless] {
+        let place = workspace();
+        let sandbox = start(place.path(), &limits);
+        let script = format!("{prelude}{script}os.wait()");
+        let output = python(&sandbox, &script);
+        assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{script}{output:?}");
+        assert_still(&place.path().join("beat"));
+    }
+}
+
 #[test]
 fn time_of_a_processor() {
     let place = workspace();

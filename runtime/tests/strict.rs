@@ -306,6 +306,10 @@ fn programs_work() {
         ("printf '#!/bin/sh\\necho ran\\n' > run; chmod +x run; ./run", "ran"),
         ("cc -o hello -x c - <<< 'int main(){return 7;}' && ./hello; echo code $?", "code 7"),
         ("exec 3<>made; echo y >&3; cat made", "y"),
+        (
+            "python3 -c 'import ctypes; ctypes.CDLL(None).prctl(15, b\"\\xff\"); open(\"/proc/self/stat\"); print(open(\"README.md\").read())'",
+            "public",
+        ),
         ("cat /proc/self/comm /proc/thread-self/comm; readlink /proc/self/exe", "cat"),
         (
             "ulimit -n 16; python3 -c 'import os\ntry:\n  [os.open(\"/etc/passwd\", 0) for _ in range(99)]\nexcept OSError as e: print(e.errno)'",

@@ -116,7 +116,9 @@ fn sessions_of(process: i32) -> Vec<i32> {
     let (mut sessions, mut next) = (Vec::new(), process);
     // Above us nobody is inside.
     while next > 1 && next != keeper {
-        let Ok(status) = fs::read_to_string(format!("/proc/{next}/status")) else { break };
+        // Its name may be any bytes.
+        let Ok(status) = fs::read(format!("/proc/{next}/status")) else { break };
+        let status = String::from_utf8_lossy(&status);
         let field = |name: &str| {
             status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().last()?.parse().ok())
         };
@@ -127,4 +129,23 @@ fn sessions_of(process: i32) -> Vec<i32> {
         next = parent;
     }
     sessions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_with_a_name_of_any_bytes_has_a_session() {
+        let place = tempfile::tempdir().unwrap();
+        let named = place.path().join(OsStr::from_bytes(b"\xff"));
+        fs::copy("/bin/cat", &named).unwrap();
+        let mut cat = Command::new(named).stdin(Stdio::piped()).spawn().unwrap();
+        assert_eq!(sessions_of(cat.id().cast_signed()), [nix::unistd::getsid(None).unwrap().as_raw()]);
+        drop(cat.stdin.take());
+        assert!(cat.wait().unwrap().success());
+    }
 }

@@ -1,6 +1,7 @@
 //! Where this process may make a control group: the group above or around its own that it may fill and divide (cgroups(7)).
 
 use super::Controller;
+use crate::proc;
 use nix::unistd::{AccessFlags, access};
 use std::{
     fs, io,
@@ -26,7 +27,7 @@ pub(crate) struct Hierarchies {
 
 impl Hierarchies {
     pub(crate) fn read() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let read = |path| proc::text(path).unwrap_or_default();
         Self { groups: read("/proc/self/cgroup"), mounts: read("/proc/self/mountinfo") }
     }
 

@@ -1,7 +1,10 @@
 //! Which names nobody inside can make mean another file: those whose every directory is mounted read-only, is part of nothing
 //! that is mounted writable elsewhere inside, and belongs to root alone.
 
-use crate::notify::{LINKS, View, components};
+use crate::{
+    notify::{LINKS, View, components},
+    proc,
+};
 use nix::{
     fcntl::readlinkat,
     sys::stat::{Mode, SFlag, fstat},
@@ -16,7 +19,7 @@ use std::{
 pub(crate) struct Mounts(Vec<Mount>);
 
 struct Mount {
-    device: String,
+    device: Vec<u8>,
     /// What of its file system is mounted, and where.
     root: PathBuf,
     point: PathBuf,
@@ -26,12 +29,13 @@ struct Mount {
 impl Mounts {
     /// Those that a process of the host's sees.
     pub(crate) fn of(pid: i32) -> io::Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+        let text = fs::read(format!("/proc/{pid}/mountinfo"))?;
         Self::parse(&text).ok_or_else(|| io::Error::other("a line that is no mount"))
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        text.lines().map(Mount::parse).collect::<Option<_>>().map(Self)
+    fn parse(text: &[u8]) -> Option<Self> {
+        let lines = text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n');
+        lines.map(Mount::parse).collect::<Option<_>>().map(Self)
     }
 
     /// Whether anybody inside could make entries of this directory, by whatever name.
@@ -84,40 +88,30 @@ fn belongs_to_root(view: &View, directory: &Path) -> Option<bool> {
 }
 
 impl Mount {
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split(' ').skip(2);
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut words = line.split(|byte| *byte == b' ').skip(2);
         let (device, root, point, options) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        let writable = options.split(',').any(|option| option == "rw");
-        Some(Self { device: device.to_owned(), root: path(root)?, point: path(point)?, writable })
+        let writable = options.split(|byte| *byte == b',').any(|option| option == b"rw");
+        Some(Self { device: device.to_owned(), root: proc::mounted(root)?, point: proc::mounted(point)?, writable })
     }
-}
-
-/// As the kernel writes it: space, tab, line end and backslash in three octal digits.
-fn path(text: &str) -> Option<PathBuf> {
-    let mut parts = text.split('\\');
-    let mut path = parts.next()?.to_owned();
-    for part in parts {
-        let code = u8::from_str_radix(part.get(..3)?, 8).ok()?;
-        path.push(char::from(code));
-        path.push_str(part.get(3..)?);
-    }
-    Some(path.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
     #[test]
     fn a_directory_can_be_written_where_any_of_its_mounts_can() {
-        let text = "1 0 0:30 / / ro,nosuid - tmpfs tmpfs rw\n\
+        let text = b"1 0 0:30 / / ro,nosuid - tmpfs tmpfs rw\n\
                     2 1 254:0 /usr /usr ro,nosuid - ext4 /dev/vda rw\n\
-                    3 1 254:0 /usr/local /work\\040shop rw - ext4 /dev/vda rw\n\
+                    3 1 254:0 /usr/local /work\\040shop\xff rw - ext4 /dev/vda rw\n\
                     4 1 254:1 /usr /other rw - ext4 /dev/vdb rw\n";
         let mounts = Mounts::parse(text).unwrap();
         let written = |path: &str| mounts.let_write(Path::new(path));
         assert!(!written("/") && !written("/usr") && !written("/usr/bin"));
-        assert!(written("/usr/local") && written("/usr/local/bin") && written("/work shop/bin") && written("/other"));
-        assert!(Mounts::parse("nonsense").is_none());
+        assert!(written("/usr/local") && written("/usr/local/bin") && written("/other"));
+        assert!(mounts.let_write(Path::new(OsStr::from_bytes(b"/work shop\xff/bin"))));
+        assert!(Mounts::parse(b"nonsense").is_none());
     }
 }

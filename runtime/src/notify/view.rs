@@ -1,7 +1,7 @@
 //! What a name means to a caller: its sandbox's root, its own working directory and descriptors, its own `/proc/self`.
 
 use super::Target;
-use crate::sys::notify;
+use crate::{proc, sys::notify};
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlink, readlinkat},
@@ -12,7 +12,7 @@ use nix::{
 };
 use std::{
     ffi::OsString,
-    fs, io,
+    io,
     os::{
         fd::{AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -141,7 +141,7 @@ impl Target {
         if notify::leads(self.thread) {
             return Some(self.thread);
         }
-        let status = fs::read_to_string(format!("/proc/{}/status", self.thread)).ok()?;
+        let status = proc::text(format!("/proc/{}/status", self.thread)).ok()?;
         status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
     }
 
@@ -158,7 +158,7 @@ impl Target {
 
     /// What `/proc/self` and `/proc/thread-self` say to the caller, in its own numbers.
     fn own_name(self) -> Result<(PathBuf, PathBuf)> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.thread)).map_err(|_| Errno::ESRCH)?;
+        let status = proc::text(format!("/proc/{}/status", self.thread)).map_err(|_| Errno::ESRCH)?;
         let number = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key))?;
             line.split_whitespace().next_back().map(OsString::from)

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     notify::{Listener, Target, path_of},
+    proc,
     sys::{
         notify::Held,
         opener_wire::{
@@ -21,7 +22,6 @@ use nix::{
     sys::stat::Mode,
 };
 use std::{
-    fs,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -305,8 +305,7 @@ impl Turn<'_> {
     }
 
     fn caller(&self) -> Result<Caller> {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.held.thread)).map_err(|_| Stop::Errno(libc::ESRCH))?;
+        let status = proc::text(format!("/proc/{}/status", self.held.thread)).map_err(|_| Stop::Errno(libc::ESRCH))?;
         let last = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or(Stop::Errno(libc::ESRCH))?;
             line.split_whitespace().next_back().ok_or(Stop::Errno(libc::ESRCH))
@@ -319,10 +318,8 @@ impl Turn<'_> {
     /// The caller's controlling terminal by its own name, for `/dev/tty` would be the opener's (proc_pid_stat(5), `tty_nr`).
     fn terminal(&self) -> Result<Vec<u8>> {
         const PTS: u32 = 136;
-        let status =
-            fs::read_to_string(format!("/proc/{}/stat", self.held.thread)).map_err(|_| Stop::Errno(libc::ESRCH))?;
-        let fields = status.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
-        let device: u32 = fields.and_then(|mut fields| fields.nth(4)?.parse().ok()).unwrap_or(0);
+        let status = proc::text(format!("/proc/{}/stat", self.held.thread)).map_err(|_| Stop::Errno(libc::ESRCH))?;
+        let device: u32 = proc::fields(&status).and_then(|mut fields| fields.nth(4)?.parse().ok()).unwrap_or(0);
         let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
         if major == PTS { Ok(format!("/dev/pts/{minor}").into_bytes()) } else { Err(Stop::Errno(libc::ENXIO)) }
     }
