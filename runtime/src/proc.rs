@@ -19,9 +19,10 @@ pub(crate) fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
     Some(stat.rsplit_once(')')?.1.split_ascii_whitespace())
 }
 
-/// The threads of the process whose directory this is, dead ones too.
-pub(crate) fn threads(process: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(process.as_ref().join("task")).into_iter().flatten().flatten().map(|thread| thread.path())
+/// The threads of the process whose directory this is, the first one also when it has ended.
+pub(crate) fn threads(process: impl AsRef<Path>) -> impl Iterator<Item = i32> {
+    let threads = fs::read_dir(process.as_ref().join("task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok())
 }
 
 /// A path as a list of mounts has it: space, tab, line end and backslash in three octal digits (proc_pid_mountinfo(5)).

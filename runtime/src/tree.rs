@@ -155,11 +155,15 @@ impl Processes {
         let mut fields = proc::fields(&stat)?.skip(1);
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
-        Some(Process { parent, session, states: proc::threads(&directory).filter_map(state).collect() })
+        Some(Process { parent, session, states: states(&directory) })
     }
 }
 
-/// The state of a thread, unless it has ended meanwhile.
-fn state(thread: PathBuf) -> Option<char> {
-    proc::fields(&proc::text(thread.join("stat")).ok()?)?.next()?.chars().next()
+/// The states of a process's threads, of those that are still there.
+fn states(process: &Path) -> Vec<char> {
+    let state = |thread: i32| {
+        let stat = proc::text(process.join(format!("task/{thread}/stat"))).ok()?;
+        proc::fields(&stat)?.next()?.chars().next()
+    };
+    proc::threads(process).filter_map(state).collect()
 }

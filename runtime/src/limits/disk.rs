@@ -11,7 +11,10 @@ use super::{
     inside::Inside,
     ticker::{Ticker, pause},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    proc,
+};
 use nix::sys::statvfs::fstatvfs;
 use std::{
     collections::HashMap,
@@ -56,8 +59,9 @@ impl Before {
     /// Looks at what is writable, and at what is mounted below.
     pub(super) fn look(trees: Vec<PathBuf>, bounds: Bounds) -> Result<Self> {
         let mut before = Self { trees: Vec::new(), filesystems: HashMap::new(), at: SystemTime::now(), bounds };
-        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(Error::io("read the list of mounts"))?;
-        let mounted = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        let mounts = fs::read("/proc/self/mountinfo").map_err(Error::io("read the list of mounts"))?;
+        let points = mounts.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+        let mounted = points.filter_map(proc::mounted);
         let below = mounted.filter(|mount| trees.iter().any(|tree| mount.starts_with(tree)));
         for path in trees.iter().cloned().chain(below) {
             before.fill(&path)?;
@@ -130,7 +134,7 @@ impl Disk {
         let Before { trees, filesystems, at, .. } = &self.before;
         let devices: Vec<u64> = filesystems.keys().copied().collect();
         let over = |growth: &Growth| self.exceeded(growth).is_some();
-        growth::measure(trees.iter().map(PathBuf::as_path), &devices, *at, &self.inside.processes(), over)
+        growth::measure(trees.iter().map(PathBuf::as_path), &devices, *at, &self.inside.commands(), over)
     }
 
     fn exceeded(&self, growth: &Growth) -> Option<Limit> {

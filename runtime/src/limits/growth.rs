@@ -1,11 +1,13 @@
 //! How much a sandbox has added to the host's file systems: what changed in its writable trees since it started, and what its
 //! processes hold of files that have no name any more.
 
+use super::held;
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     fs::{self, Metadata},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -17,7 +19,8 @@ pub(super) struct Growth {
     pub(super) bytes: u64,
     /// Files that were made.
     pub(super) files: u64,
-    /// Something could not be looked at although it was changed: a directory nobody may list, a descriptor on its way.
+    /// Something could not be looked at although it was changed: a directory nobody may list, a descriptor on its way, a file
+    /// that only a mapping holds, what a process keeps to itself.
     pub(super) hidden: bool,
 }
 
@@ -30,11 +33,11 @@ pub(super) fn measure<'a>(
     enough: impl Fn(&Growth) -> bool,
 ) -> Growth {
     let since = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos().cast_signed());
+    let mut open: Vec<PathBuf> = trees.map(Path::to_owned).collect();
     let mut measured = Measure { since, seen: HashSet::new(), growth: Growth::default() };
     for pid in processes {
-        measured.process(*pid, devices);
+        measured.process(*pid, devices, &open);
     }
-    let mut open: Vec<PathBuf> = trees.map(Path::to_owned).collect();
     while let Some(directory) = open.pop() {
         if enough(&measured.growth) {
             break;
@@ -90,51 +93,56 @@ impl Measure {
     }
 
     /// Files that a process still holds but nobody can find (unlink(2)).
-    fn process(&mut self, pid: i32, devices: &[u64]) {
-        let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return };
-        for entry in open.flatten() {
-            let Ok(found) = fs::metadata(entry.path()) else { continue };
-            if found.nlink() == 0
-                && self.changed(&found)
-                && devices.contains(&found.dev())
-                && self.seen.insert((found.dev(), found.ino()))
-            {
-                self.count(&found);
-            }
-            self.growth.hidden |= on_its_way(pid, &entry.file_name().to_string_lossy());
+    fn process(&mut self, pid: i32, devices: &[u64], trees: &[PathBuf]) {
+        let hidden = held::look(pid, |_, found| self.nameless(found, devices));
+        self.growth.hidden |= hidden;
+        if let Ok(program) = fs::metadata(format!("/proc/{pid}/exe")) {
+            self.nameless(&program, devices);
         }
-        self.mapped(pid);
+        // The first thread has no memory any more once it has ended.
+        for thread in held::tables(pid) {
+            self.mapped(thread, devices, trees);
+        }
     }
 
-    /// A file without a name that only a mapping holds: how much of it there is, nobody tells, so the mapping counts.
-    fn mapped(&mut self, pid: i32) {
-        for line in fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default().lines() {
-            // A file in memory has a device whose major number is 0 (proc_pid_maps(5)).
-            let mut fields = line.split_ascii_whitespace();
-            let (Some(range), Some(device), Some(inode)) = (fields.next(), fields.nth(2), fields.next()) else {
-                continue;
-            };
-            if !line.ends_with(" (deleted)") || device.starts_with("00:") {
+    fn nameless(&mut self, found: &Metadata, devices: &[u64]) {
+        if found.nlink() == 0
+            && devices.contains(&found.dev())
+            && self.seen.insert((found.dev(), found.ino()))
+            && self.changed(found)
+        {
+            self.count(found);
+        }
+    }
+
+    /// Files without a name that perhaps only a mapping holds (proc_pid_maps(5)). What of them is mapped says nothing about how
+    /// much there is; only root may look (proc_pid_map_files(5)).
+    fn mapped(&mut self, thread: i32, devices: &[u64], trees: &[PathBuf]) {
+        let maps = match fs::read(format!("/proc/{thread}/maps")) {
+            Ok(maps) => maps,
+            Err(error) => return self.growth.hidden |= !held::has_ended(&error),
+        };
+        for line in maps.split(|byte| *byte == b'\n') {
+            let Some((range, inode, path)) = nameless_mapping(line) else { continue };
+            if !trees.iter().any(|tree| path.starts_with(tree)) || self.seen.iter().any(|(_, seen)| *seen == inode) {
                 continue;
             }
-            let number = |text: &str| u64::from_str_radix(text, 16).unwrap_or(0);
-            let device = device
-                .split_once(':')
-                .map_or(0, |(major, minor)| libc::makedev(number(major) as u32, number(minor) as u32));
-            if let (Some((from, to)), Ok(inode)) = (range.split_once('-'), inode.parse())
-                && self.seen.insert((device, inode))
-            {
-                self.growth.bytes += number(to).saturating_sub(number(from));
-                self.growth.files += 1;
+            match fs::metadata(format!("/proc/{thread}/map_files/{range}")) {
+                Ok(found) => self.nameless(&found, devices),
+                Err(error) => self.growth.hidden |= !held::has_ended(&error),
             }
         }
     }
 }
 
-/// Whether a socket holds descriptors that were sent and not yet received: what those are, nobody tells (unix(7)).
-fn on_its_way(pid: i32, descriptor: &str) -> bool {
-    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap_or_default();
-    info.lines().any(|line| line.strip_prefix("scm_fds:").is_some_and(|count| count.trim() != "0"))
+/// The range, the inode and the former path of a mapped file that has no name any more.
+fn nameless_mapping(line: &[u8]) -> Option<(String, u64, &Path)> {
+    let mut fields = line.strip_suffix(b" (deleted)")?.splitn(6, |byte| *byte == b' ');
+    let (from, to) = str::from_utf8(fields.next()?).ok()?.split_once('-')?;
+    // As `map_files` has it.
+    let range = [from, to].map(|address| address.trim_start_matches('0')).join("-");
+    let inode = str::from_utf8(fields.nth(3)?).ok()?.parse().ok()?;
+    Some((range, inode, Path::new(OsStr::from_bytes(fields.next()?.trim_ascii_start()))))
 }
 
 #[cfg(test)]

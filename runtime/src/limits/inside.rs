@@ -2,7 +2,7 @@
 
 use super::hit::{Hits, Limit};
 use crate::ending::Ending;
-use std::{fs, sync::Arc};
+use std::{fs, os::unix::fs::MetadataExt, sync::Arc};
 
 /// A sandbox to be watched. Whoever holds one must be gone before pid 1 is reaped: until then its number is its own.
 #[derive(Clone, Debug)]
@@ -27,6 +27,16 @@ impl Inside {
             }
         }
         found
+    }
+
+    /// Those of them that are none of ours, which nobody may look into: ours execute what pid 1 does.
+    pub(crate) fn commands(&self) -> Vec<i32> {
+        let program = |pid: i32| {
+            let found = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        let own = program(self.first);
+        self.processes().into_iter().filter(|pid| own.is_none() || program(*pid) != own).collect()
     }
 
     /// Ends everything inside.

@@ -3,23 +3,25 @@
 //! every runtime that reserves address space, RLIMIT_DATA counts thread stacks nobody touched.
 
 use super::{
+    held,
     hit::Limit,
     inside::Inside,
     ticker::{Ticker, pause},
 };
-use crate::error::Result;
+use crate::{error::Result, proc};
 use nix::{
     sys::{
         signal::{Signal, kill},
         statvfs::statvfs,
     },
-    unistd::{Pid, SysconfVar, sysconf},
+    unistd::Pid,
 };
 use std::{
     collections::HashMap,
-    fs,
+    fs, mem,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Bytes a second that memory can be taken at, by all processors of a large machine.
@@ -29,8 +31,7 @@ const RATE: u64 = 8 << 30;
 pub(super) fn watch(inside: Inside, limit: u64, scratch: &[PathBuf]) -> Result<Ticker> {
     let root = PathBuf::from(format!("/proc/{}/root", inside.first));
     let scratch = scratch.iter().map(|path| root.join(path.strip_prefix("/").unwrap_or(path))).collect();
-    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|page| u64::try_from(page).ok());
-    let memory = Memory { inside, limit, scratch, page: page.unwrap_or(4096), before: host_shared() };
+    let mut memory = Memory { inside, limit, scratch, before: host_shared(), hidden: false };
     Ticker::start("memory", move || Some(memory.look()))
 }
 
@@ -38,22 +39,27 @@ struct Memory {
     inside: Inside,
     limit: u64,
     scratch: Vec<PathBuf>,
-    page: u64,
     /// What the whole host held in shared memory before.
     before: u64,
+    /// The last look found that something could not be looked at.
+    hidden: bool,
 }
 
 impl Memory {
     /// Adds up, kills when it is too much; when to look again.
-    fn look(&self) -> std::time::Duration {
-        let mut held: Vec<(u64, i32)> = self.inside.processes().into_iter().map(|pid| (self.own(pid), pid)).collect();
+    fn look(&mut self) -> Duration {
+        let hidden = mem::take(&mut self.hidden);
+        let mut held: Vec<(u64, i32)> = self.inside.processes().into_iter().map(|pid| (own(pid), pid)).collect();
         let own: u64 = held.iter().map(|(bytes, _)| bytes).sum();
         // What the host as a whole has more of bounds what is inside; only when that is too much it pays to look closer.
         let more = host_shared().saturating_sub(self.before);
         if own + more <= self.limit {
             return pause(self.limit - own - more, RATE);
         }
-        let shared = more.min(self.shared(held.iter().map(|(_, pid)| *pid)));
+        let (found, hides) = self.shared();
+        self.hidden = hides;
+        // Then it may be anything. Descriptors are on their way for a moment in any program, so it takes two looks.
+        let shared = if hidden && hides { more } else { more.min(found) };
         if own + shared <= self.limit {
             return pause(self.limit - own - shared, RATE);
         }
@@ -71,35 +77,47 @@ impl Memory {
         pause(0, RATE)
     }
 
-    /// Resident bytes that the process shares with nothing (proc_pid_statm(5)).
-    fn own(&self, pid: i32) -> u64 {
-        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-        let mut fields = statm.split(' ').skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
-        let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
-        resident.saturating_sub(shared) * self.page
-    }
-
-    /// Bytes in the file systems in memory, and of memory that processes share without a name. Some may count twice.
-    fn shared(&self, processes: impl Iterator<Item = i32>) -> u64 {
-        let mut unnamed = HashMap::new();
-        let mut mapped = 0;
-        for pid in processes {
-            mapped += shared_pages(pid);
-            unnamed.extend(memory_files(pid));
+    /// Bytes in the file systems in memory, and of memory that processes share without a name, some of which may count twice; and
+    /// whether there may be more that cannot be looked at.
+    fn shared(&self) -> (u64, bool) {
+        let (mut unnamed, mut mapped, mut hidden) = (HashMap::new(), 0, false);
+        for pid in self.inside.commands() {
+            mapped += of_living(pid, shared_pages);
+            hidden |= held::look(pid, |link, found| {
+                if found.nlink() == 0 && is_in_memory(link) {
+                    unnamed.insert(found.ino(), found.blocks() * 512);
+                }
+            });
         }
         let scratch: u64 = self.scratch.iter().map(|path| used(path)).sum();
-        scratch + mapped + unnamed.values().sum::<u64>()
+        (scratch + mapped + unnamed.values().sum::<u64>(), hidden)
+    }
+}
+
+/// Bytes that the process shares with nothing, resident or swapped out (proc_pid_status(5)).
+fn own(pid: i32) -> u64 {
+    of_living(pid, |thread| {
+        let status = proc::text(format!("/proc/{thread}/status")).unwrap_or_default();
+        kilobytes(&status, "RssAnon:") + kilobytes(&status, "VmSwap:")
+    })
+}
+
+/// What one of the threads of a process says of their memory: those that have ended say nothing.
+fn of_living(pid: i32, bytes: impl Fn(i32) -> u64) -> u64 {
+    match bytes(pid) {
+        0 => proc::threads(format!("/proc/{pid}")).map(bytes).find(|bytes| *bytes > 0).unwrap_or(0),
+        bytes => bytes,
     }
 }
 
 /// What the host holds in shared memory and in file systems in memory (proc_meminfo(5)).
 fn host_shared() -> u64 {
-    kilobytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "Shmem:")
+    kilobytes(&proc::text("/proc/meminfo").unwrap_or_default(), "Shmem:")
 }
 
-/// The process's part of the memory it maps together with others (proc_pid_smaps_rollup(5)).
-fn shared_pages(pid: i32) -> u64 {
-    kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default(), "Pss_Shmem:")
+/// A process's part of the memory it maps together with others (proc_pid_smaps_rollup(5)).
+fn shared_pages(thread: i32) -> u64 {
+    kilobytes(&proc::text(format!("/proc/{thread}/smaps_rollup")).unwrap_or_default(), "Pss_Shmem:")
 }
 
 fn kilobytes(text: &str, name: &str) -> u64 {
@@ -107,16 +125,9 @@ fn kilobytes(text: &str, name: &str) -> u64 {
     value.unwrap_or(0) * 1024
 }
 
-/// Bytes by inode of the files without a name in memory that a process has open (memfd_create(2)).
-fn memory_files(pid: i32) -> Vec<(u64, u64)> {
-    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
-    let paths = open.flatten().map(|entry| entry.path());
-    paths
-        .filter(|path| {
-            fs::read_link(path).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
-        })
-        .filter_map(|path| fs::metadata(path).ok().map(|found| (found.ino(), found.blocks() * 512)))
-        .collect()
+/// Whether it is a file without a name in memory (memfd_create(2)).
+fn is_in_memory(link: &Path) -> bool {
+    fs::read_link(link).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
 }
 
 fn used(path: &Path) -> u64 {

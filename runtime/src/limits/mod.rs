@@ -6,6 +6,7 @@
 mod deadline;
 mod disk;
 mod growth;
+mod held;
 mod hit;
 mod inside;
 mod memory;

@@ -122,6 +122,13 @@ pub(crate) fn leads(thread: i32) -> bool {
     unsafe { libc::syscall(libc::SYS_tgkill, thread, thread, 0) == 0 }
 }
 
+/// Whether two threads are known to have one table of descriptors (kcmp(2)); not every kernel tells.
+pub(crate) fn share_files(one: i32, other: i32) -> bool {
+    const KCMP_FILES: i32 = 2;
+    // SAFETY: plain numbers.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0 }
+}
+
 /// A descriptor of a process (pidfd_open(2)).
 pub(crate) fn open_process(pid: i32) -> Result<OwnedFd> {
     // SAFETY: plain numbers; the result is a new descriptor that nobody else knows.
