@@ -14,7 +14,7 @@ use crate::{
     stdio::{Ends, Far, Kind, Stdio},
     sys::wire::{
         FAILED, GIVEN, Image, LAST, NULL, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS,
-        STAGE_TERMINAL, STARTED, TERMINAL,
+        STAGE_TERMINAL, STARTED, TERMINAL, UNCHANGED,
     },
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -455,8 +455,11 @@ impl<'sandbox> Command<'sandbox> {
         let count = |length: usize| {
             u32::try_from(length).map_err(|_| self.invalid("has more arguments than a command can have"))
         };
+        let [processor, files, size] = self.rights.limits();
+        let open_files = self.ground.plan.limits.open_files.unwrap_or(UNCHANGED);
         let header = Image {
-            limits: self.rights.limits(),
+            // Whatever a command starts has its limits.
+            limits: [processor, files.min(open_files), size],
             programs: count(programs.len())?,
             arguments: count(self.arguments.len() + 1)?,
             variables: count(environment.len())?,

@@ -481,16 +481,20 @@ pub(crate) fn warden(resident: RawFd, first: RawFd, socket: RawFd) -> Program {
 /// in the control group, and where there is a group, it is the one that says that the limit was reached.
 pub(crate) const SPARE: u64 = 4;
 
-/// The resource limits of a plan, by the kernel's numbers.
+/// The largest core dump, in bytes.
+pub(crate) const NO_CORE: u64 = 1;
+
+/// The resource limits of a plan, by the kernel's numbers. Pid 1 needs its descriptors: that bound is in the image of each command.
 pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
     let limits = &plan.limits;
     // The signal at the soft limit says which limit it was; the hard one ends who does not listen.
     let seconds = limits.cpu_time.map(|time| time.as_secs().max(1));
     let bounds = [
-        (i64::from(libc::RLIMIT_CORE), Some(0), 0),
+        // Nothing fits into one byte; and only this value also keeps the kernel from starting the host's handler of core dumps,
+        // as root and with names chosen inside, where `core_pattern` names one: 0 does not (core(5)).
+        (i64::from(libc::RLIMIT_CORE), Some(NO_CORE), 0),
         (i64::from(libc::RLIMIT_NPROC), limits.pids.map(|pids| pids.saturating_add(SPARE)), 0),
         (i64::from(libc::RLIMIT_CPU), seconds, 1),
-        (i64::from(libc::RLIMIT_NOFILE), limits.open_files, 0),
         (i64::from(libc::RLIMIT_FSIZE), limits.disk, 0),
     ];
     let step = |(resource, value, grace): (i64, Option<u64>, u64)| {

@@ -114,6 +114,52 @@ print('done')
     is_held(script, &memory(), Limit::Memory);
 }
 
+/// `hog()` in a process that shows little of itself: by a thread with descriptors of its own, after the first thread has ended,
+/// by one that keeps its descriptors to itself.
+fn in_disguise(hog: &str) -> [String; 3] {
+    let prelude = format!(
+        "
+import array, ctypes, mmap, os, socket, threading, time
+libc = ctypes.CDLL(None)
+held = []
+{hog}
+def done(): hog(); time.sleep(1); print('done', flush=True); os._exit(0)
+def apart(): libc.unshare(0x400); done()
+"
+    );
+    let exit = libc::SYS_exit;
+    [
+        format!("{prelude}threading.Thread(target=apart).start(); time.sleep(60)"),
+        format!("{prelude}threading.Thread(target=done).start(); libc.syscall({exit}, 0)"),
+        format!("{prelude}libc.prctl(4, 0, 0, 0, 0); done()"),
+    ]
+}
+
+#[test]
+fn memory_in_disguise() {
+    let own = "
+def hog(): held.append(b'x' * (192 << 20))
+";
+    let unmapped = "
+def hog():
+    fd = os.memfd_create('x')
+    for _ in range(192): os.write(fd, b'x' * (1 << 20))
+";
+    let on_its_way = "
+import os, socket, time
+pair = socket.socketpair()
+for _ in range(6):
+    fd = os.memfd_create('x')
+    for _ in range(32): os.write(fd, b'x' * (1 << 20))
+    socket.send_fds(pair[0], [b'x'], [fd]); os.close(fd)
+time.sleep(1)
+print('done')
+";
+    for script in in_disguise(own).iter().chain(&in_disguise(unmapped)).map(String::as_str).chain([on_its_way]) {
+        is_held(script, &memory(), Limit::Memory);
+    }
+}
+
 #[test]
 fn files_in_memory() {
     for place in ["/tmp", "/dev/shm", "/var/tmp"] {
@@ -273,6 +319,58 @@ for i in range(8):
 print('done')
 ";
     is_held(closed, &disk(), Limit::Disk);
+}
+
+#[test]
+fn disk_in_disguise() {
+    let open = "
+def hog():
+    for i in range(8):
+        fd = os.open('x', os.O_CREAT | os.O_RDWR); os.unlink('x'); held.append(fd)
+        for _ in range(48): os.write(fd, b'x' * (1 << 20))
+";
+    // One page of each is mapped, beside a file whose name is no text.
+    let mapped = "
+def kept(name, size):
+    fd = os.open(name, os.O_CREAT | os.O_RDWR); os.unlink(name)
+    for _ in range(size): os.write(fd, b'x' * (1 << 20))
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap(None, 4096, 3, 1, fd, ctypes.c_long(0)); os.close(fd)
+def hog():
+    kept(b'\\xff\\xfe', 1)
+    for i in range(8): kept('x', 48)
+";
+    for script in in_disguise(open).iter().chain(&in_disguise(mapped)) {
+        is_held(script, &disk(), Limit::Disk);
+    }
+}
+
+/// A program that was replaced while it runs is nothing hidden, and neither is a process that nobody has waited for.
+#[test]
+fn the_disk_of_others_does_not_count_beside_a_program_that_was_replaced() {
+    let _alone = alone_on_the_disk();
+    let place = workspace();
+    let sandbox = start(place.path(), &disk());
+    let script = "
+import os, subprocess, sys
+subprocess.run(['cp', '/bin/sleep', 'program'])
+running, ended = subprocess.Popen(['./program', '60']), os.fork() or os._exit(0)
+os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+os.unlink('program')
+print('ready', flush=True)
+sys.stdin.read()
+sys.exit(1)
+";
+    let mut command = sandbox.command("python3");
+    let mut child = command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+    let other = workspace();
+    fs::write(other.path().join("x"), vec![1; 80 << 20]).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(reached(&sandbox), []);
 }
 
 #[test]
@@ -490,6 +588,32 @@ print(len(held) >= 900)
         let sandbox = start(place.path(), &Limits { open_files, ..Limits::default() });
         assert_eq!(String::from_utf8(python(&sandbox, script).stdout).unwrap(), all);
     }
+}
+
+/// Pid 1 needs more descriptors than its commands may have.
+#[test]
+fn few_open_files_are_those_of_commands() {
+    let place = workspace();
+    let sandbox = start(place.path(), &Limits { open_files: Some(4), ..Limits::default() });
+    let script = "(ulimit -n 5) 2>/dev/null; sh -c 'ulimit -Hn'; ulimit -n; exit 7";
+    for _ in 0..3 {
+        let output = sandbox.command("sh").args(["-c", script]).output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(7), "4\n4\n"));
+    }
+    let said = sandbox.command("sh").args(["-c", "ulimit -n"]).open_files(20).output().unwrap();
+    assert_eq!(said.stdout, b"4\n", "a command has no more than its sandbox");
+}
+
+/// Only a limit of one keeps the kernel from starting a handler of core dumps on the host (core(5)).
+#[test]
+fn core_dumps() {
+    let place = workspace();
+    let sandbox = start(place.path(), &Limits::default());
+    let limit = python(&sandbox, "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))");
+    assert_eq!(limit.stdout, b"(1, 1)\n");
+    assert_eq!(sandbox.command("sh").args(["-c", "kill -SEGV $$"]).status().unwrap().signal(), Some(libc::SIGSEGV));
+    let mut names = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.any(|name| name.to_string_lossy().starts_with("core")));
 }
 
 #[test]

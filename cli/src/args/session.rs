@@ -109,7 +109,7 @@ pub struct Rights {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub cpu_time: Option<Duration>,
     /// The open files of each of its processes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(4..))]
     pub open_files: Option<u64>,
     /// The size of each file it writes, such as 100MiB
     #[arg(long, value_name = "SIZE", value_parser = size)]

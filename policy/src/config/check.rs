@@ -177,11 +177,18 @@ fn outside(config: &Config, names: &[Spanned<String>]) -> Result<(), ConfigError
     Ok(())
 }
 
+/// With fewer not even the dynamic loader can open a library.
+const LEAST_OPEN_FILES: u64 = 4;
+
 fn limits(config: &Config, limits: &LimitsShape) -> Result<(), ConfigError> {
     for number in [&limits.pids, &limits.open_files, &limits.files].into_iter().flatten() {
         if *number.get_ref() == 0 {
             return Err(config.error(Mistake::BadValue, number.span(), "nothing can run with a limit of 0"));
         }
+    }
+    if let Some(files) = limits.open_files.as_ref().filter(|files| *files.get_ref() < LEAST_OPEN_FILES) {
+        let message = "no program starts with less than 4: three are its input and its outputs, with one it opens what it is made of";
+        return Err(config.error(Mistake::BadValue, files.span(), message));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::{Error, Exported, LANDLOCK, PLAN, Process, mounts, seccomp};
 use crate::{
+    compile::NO_CORE,
     enforced::{Applied, Enforced, Protection},
     landlocked,
     plan::{Kept, Limits, Net, Plan},
@@ -85,7 +86,7 @@ pub(super) fn config(plan: &Plan, process: &Process, is_file: impl Fn(&Path) -> 
 fn rlimits(limits: &Limits, process: &Process) -> Vec<Value> {
     let processes = limits.pids.filter(|_| !has_control_groups(process));
     let bounds = [
-        ("RLIMIT_CORE", Some(0)),
+        ("RLIMIT_CORE", Some(NO_CORE)),
         ("RLIMIT_NPROC", processes),
         ("RLIMIT_CPU", limits.cpu_time.map(|time| time.as_secs().max(1))),
         ("RLIMIT_NOFILE", limits.open_files),
