@@ -139,7 +139,7 @@ pub struct Limits {
     pub wall_time: Option<Duration>,
     /// Processor time of each process: `SIGXCPU` then, `SIGKILL` a second later (`RLIMIT_CPU`, setrlimit(2)).
     pub cpu_time: Option<Duration>,
-    /// Open descriptors of each process.
+    /// Open descriptors of each process of a command; with fewer than 4 no program starts.
     pub open_files: Option<u64>,
     /// Bytes in each of the private file systems (`/tmp`, `/var/tmp`, the home directory, `/dev/shm`).
     pub tmp: Option<u64>,
