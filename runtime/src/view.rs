@@ -17,7 +17,7 @@ const SYSTEM: [&str; 10] =
 pub(crate) const SETTINGS: &str = "/etc";
 
 /// Files of `/proc` that tell about the whole machine or change it, covered or read-only inside.
-pub(crate) const PROC_MASKED: [&str; 8] = [
+pub(crate) const PROC_MASKED: [&str; 12] = [
     "proc/kcore",
     "proc/keys",
     "proc/key-users",
@@ -26,6 +26,10 @@ pub(crate) const PROC_MASKED: [&str; 8] = [
     "proc/sysrq-trigger",
     "proc/kmsg",
     "proc/vmallocinfo",
+    "proc/kpageflags",
+    "proc/kpagecount",
+    "proc/kpagecgroup",
+    "proc/slabinfo",
 ];
 
 /// Directories of `/proc`, beside `/proc/sys`, that nobody inside may write, whatever his uid outside.

@@ -128,6 +128,19 @@ fn settings_of_the_kernel() {
 }
 
 #[test]
+fn what_the_kernel_tells_root_of_its_memory() {
+    let script =
+        "for f in kpageflags kpagecount kpagecgroup slabinfo; do head -c 8 /proc/$f | grep -q . && echo READ $f; done";
+    let arena = Arena::new();
+    if nix::unistd::geteuid().is_root() {
+        assert!(arena.bare(script).contains("READ"));
+    }
+    let sandbox = arena.start();
+    let output = arena.inside(&sandbox, script);
+    assert!(!output.contains("READ"), "{output}");
+}
+
+#[test]
 fn directories_of_the_system() {
     let arena = Arena::new();
     let sandbox = arena.start();
