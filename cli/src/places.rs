@@ -1,7 +1,8 @@
 //! Where things are: the person's home, configuration and state directories, the workspace.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -52,10 +53,7 @@ impl Places {
     /// [`Error::Setting`] when it cannot be made, or belongs to or can be entered by somebody else.
     pub(crate) fn state(&self) -> Result<&Path, Error> {
         let wrong = |why: String, next: &str| Error::setting(&self.state, why, next);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.state)
+        make(&self.state)
             .map_err(|error| wrong(error.to_string(), "set XDG_STATE_HOME to a directory you can write"))?;
         let found = fs::metadata(&self.state).map_err(|error| wrong(error.to_string(), ""))?;
         if found.uid() != geteuid().as_raw() {
@@ -69,6 +67,20 @@ impl Places {
             return Err(wrong("others can enter it, and whoever can may decide holds".into(), &next));
         }
         Ok(&self.state)
+    }
+}
+
+/// Makes a directory and those above it that are missing, for this user alone whatever the umask.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    directory.parent().map_or(Ok(()), make)?;
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => fs::set_permissions(directory, Permissions::from_mode(0o700)),
+        // By somebody else meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

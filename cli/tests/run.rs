@@ -4,6 +4,7 @@
 mod support;
 
 use std::ffi::OsString;
+
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
@@ -38,6 +39,23 @@ fn a_command_that_is_missing_or_cannot_be_executed_is_told_apart() {
     assert_eq!(machine.run(&["./plain"]).code, 126);
     assert_eq!(machine.run(&["."]).code, 126);
     assert_eq!(machine.run(&[""]).code, 64);
+}
+
+/// What the sandbox is made of has its own modes; the umask is for what the command makes.
+#[test]
+fn any_umask_will_do() {
+    for mask in ["0177", "0377", "0700", "0777"] {
+        let machine = Machine::new();
+        let command = machine.command(["run", "--profile", "free", "--", "sh", "-c", "umask"]);
+        let mut masked = Command::new("sh");
+        masked.args(["-c", "umask $0; exec \"$@\"", mask]).arg(command.get_program()).args(command.get_args());
+        masked.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        masked.current_dir(machine.workspace());
+        let output = masked.output().unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(0), format!("{mask}\n").into_bytes()));
+        let state = machine.state();
+        assert!(!state.exists() || std::fs::read_dir(state).is_ok());
+    }
 }
 
 #[test]

@@ -59,6 +59,18 @@ mod tests {
     }
 
     #[test]
+    fn fewer_open_files_than_a_program_needs_are_refused() {
+        let limits = |files: u64| {
+            let text = format!("[profile.x.limits]\nopen_files = {files}\n");
+            Config::parse(&text, &Origin::file("c.toml")).map(|_| ())
+        };
+        for files in 0..4 {
+            assert!(limits(files).unwrap_err().to_string().starts_with("c.toml:2:14: "), "{files}");
+        }
+        assert!(limits(4).is_ok());
+    }
+
+    #[test]
     fn a_hook_that_could_never_run_is_refused() {
         let hook = |tool: &str| {
             let text = format!("[[hooks]]\nevent = \"PreToolUse\"\ntool = \"{tool}\"\ncommand = \"x\"\n");
