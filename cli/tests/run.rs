@@ -4,7 +4,6 @@
 mod support;
 
 use std::ffi::OsString;
-
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
