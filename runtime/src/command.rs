@@ -198,7 +198,9 @@ impl<'sandbox> Command<'sandbox> {
 
     /// Lets the command, and all it starts, write below these paths and nowhere else: no other file is changed, made,
     /// removed or renamed, in `/tmp` neither. Paths are those inside, exist and have no symbolic link on the way. Said more
-    /// than once, the paths add up. Of what the sandbox refuses nothing becomes possible; devices stay writable.
+    /// than once, the paths add up. Of what the sandbox refuses nothing becomes possible; devices stay writable. Modes, times and
+    /// attributes of other files, and sockets and terminals that other commands have open, Landlock does not know: they stay
+    /// within reach.
     ///
     /// A command with this or [`may_read`](Self::may_read) can neither signal nor trace the sandbox's other commands: for that
     /// Landlock ABI 6 is needed (Linux 6.12).

@@ -10,11 +10,13 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -158,17 +160,38 @@ impl Reservation {
     }
 }
 
-/// Opens the directory of `path` and shares the lock on it. Who holds it alone is removing names, which takes no time.
+/// Opens the directory of `path` and shares the lock on it.
 fn locked(path: &Path, directory: &Path) -> Result<File, ReserveError> {
     let fail = |errno| ReserveError::of(path, errno);
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     let directory = File::from(openat2(AT_FDCWD, directory, how).map_err(fail)?);
-    let advice = "protected names need a file system with locks";
-    match directory.lock_shared() {
+    match share(&directory) {
         Ok(()) => Ok(directory),
-        Err(source) => Err(ReserveError::Create { path: path.to_owned(), source, advice }),
+        Err(source) => {
+            let advice = match source.kind() {
+                io::ErrorKind::TimedOut => "end whoever keeps the lock on its directory (`lslocks` names them)",
+                _ => "protected names need a file system with locks",
+            };
+            Err(ReserveError::Create { path: path.to_owned(), source, advice })
+        }
+    }
+}
+
+/// Takes a shared lock (flock(2)). Who holds it alone is removing names, which takes no time; but anybody can lock a directory, a
+/// command inside as well.
+fn share(directory: &File) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const PAUSE: Duration = Duration::from_micros(200);
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        match directory.try_lock_shared() {
+            Err(TryLockError::WouldBlock) if Instant::now() < limit => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
     }
 }
 
@@ -309,6 +332,17 @@ mod tests {
         assert!(path.exists());
         release(&second);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_lock_that_somebody_keeps_is_an_error_and_no_hang() {
+        let (directory, root) = place();
+        let kept = File::open(directory.path()).unwrap();
+        kept.lock().unwrap();
+        let refused = reserve([(root.join("config").as_path(), Some(""))]).unwrap_err();
+        assert!(refused.to_string().contains("end whoever keeps the lock"), "{refused}");
+        kept.unlock().unwrap();
+        release(&reserve([(root.join("config").as_path(), Some(""))]).unwrap());
     }
 
     #[test]
