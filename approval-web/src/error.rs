@@ -48,6 +48,12 @@ pub enum Error {
         /// What the system said.
         why: String,
     },
+    /// The server's threads cannot be had.
+    #[error("cannot start a thread: {why}")]
+    NoThread {
+        /// What the system said.
+        why: String,
+    },
     /// The store failed: nothing was changed.
     #[error("store {path}: cannot {step}: {why}", path = path.display())]
     Store {

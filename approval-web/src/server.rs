@@ -2,9 +2,10 @@
 //!
 //! - `dir`: the state directory, its lock and its socket; `serve`: the accept loops
 //! - `guard`: Host, Origin and Sec-Fetch checks and the headers of every answer; `session`: pairing and cookies
-//! - `runner_api`, `browser`: the routes; `events`: the live stream; `holds`: every change of a hold
+//! - `runner_api`, `browser`: the routes; `events`: the live stream; `holds`: every change of a hold; `clerk`: the thread for it
 
 mod browser;
+mod clerk;
 pub(crate) mod dir;
 mod events;
 mod guard;
@@ -25,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::sqlite::Sqlite;
+use clerk::Clerk;
 use dir::StateDir;
 use guard::Own;
 use holds::Holds;
@@ -32,6 +34,8 @@ use holds::Holds;
 /// How often expiry and lost runners are looked for.
 const SWEEP: Duration = Duration::from_millis(500);
 const MOST_STREAMS: usize = 64;
+/// How long what has begun may take to end when the server stops.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// How to start a server.
 #[derive(Debug, Clone)]
@@ -54,6 +58,7 @@ impl ServerConfig {
 #[derive(Debug)]
 pub(crate) struct App {
     holds: Arc<Holds>,
+    clerk: Clerk,
     /// `http://127.0.0.1:PORT/LABEL/`
     url: String,
     /// `/LABEL/`
@@ -65,19 +70,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Runs something that touches the store, away from the threads that serve.
+    /// Runs something that touches the store, away from the thread that serves.
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let app = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&app)).await.unwrap_or_else(|error| {
-            Err(match error.is_cancelled() {
-                // A runtime that shuts down drops what has not begun.
-                true => Error::ServerAway { why: "it is stopping".into() },
-                false => Error::Protocol { why: format!("the server failed inside: {error}") },
-            })
-        })
+        self.clerk.run(move || work(&app)).await
     }
 
     /// Returns when the server stops.
@@ -100,7 +99,8 @@ impl Server {
     /// Starts a server; when this returns, both listeners accept.
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`], [`Error::StateDir`], [`Error::NotLoopback`], [`Error::Listen`], [`Error::Store`].
+    /// [`Error::AlreadyRunning`], [`Error::StateDir`], [`Error::NotLoopback`], [`Error::Listen`], [`Error::Store`],
+    /// [`Error::NoThread`].
     pub fn start(config: ServerConfig) -> Result<Self, Error> {
         if !config.listen.ip().is_loopback() {
             return Err(Error::NotLoopback { addr: config.listen });
@@ -117,26 +117,24 @@ impl Server {
         let path = format!("/{label}/");
         let app = Arc::new(App {
             holds: Arc::new(Holds::new(Box::new(store), holds::LEASE)?),
+            clerk: Clerk::start().map_err(no_thread)?,
             url: format!("{}{path}", own.origin),
             path,
             cookie: format!("holdpoint-{}", label.get(..6).unwrap_or_default()),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             stopping,
         });
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("holdpoint-page")
-            .enable_all()
-            .build()
-            .map_err(listen_error)?;
+        // With threads of its own a runtime panics when it gets none.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(listen_error)?;
         let served = Arc::clone(&app);
         let thread = thread::Builder::new()
             .name("holdpoint-server".into())
             .spawn(move || {
-                runtime.block_on(serve_all(served, own, page, socket));
-                runtime.shutdown_timeout(Duration::from_secs(2));
+                runtime.block_on(serve_all(Arc::clone(&served), own, page, socket));
+                served.clerk.finish(END_WITHIN);
+                runtime.shutdown_timeout(END_WITHIN);
             })
-            .map_err(listen_error)?;
+            .map_err(no_thread)?;
         Ok(Self { app, dir, stop, thread: Some(thread) })
     }
 
@@ -176,6 +174,10 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("url", &self.app.url).finish_non_exhaustive()
     }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::NoThread { why: error.to_string() }
 }
 
 async fn serve_all(app: Arc<App>, own: Own, page: TcpListener, socket: std::os::unix::net::UnixListener) {

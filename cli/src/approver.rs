@@ -84,7 +84,7 @@ impl Approver {
     /// Find the server of this state directory, or become it.
     ///
     /// # Errors
-    /// [`Error::NoDecision`] when neither is possible.
+    /// [`Error::NoDecision`] when neither is possible, [`Error::Internal`] without a thread for it.
     pub(crate) fn find(state: &Path, audience: Audience) -> Result<Self, Error> {
         let (client, server) = connect(state)?;
         Ok(Self { state: state.to_owned(), client: Arc::new(client), server, audience })
@@ -247,7 +247,7 @@ impl Waiter {
         let (ready, mut tell) = std::io::pipe().map_err(|error| Error::io("make a pipe", error))?;
         let (teller, told) = mpsc::channel();
         let (client, id) = (Arc::clone(client), id.clone());
-        std::thread::spawn(move || {
+        let wait = move || {
             let answer = loop {
                 match client.wait(&id, PATIENCE) {
                     Ok(hold) if hold.state == State::Pending => {}
@@ -257,7 +257,9 @@ impl Waiter {
             // Whoever waited may be gone; then there is nobody to tell.
             drop(teller.send(answer));
             drop(tell.write_all(b"."));
-        });
+        };
+        let thread = std::thread::Builder::new().name("waiter".into()).spawn(wait);
+        thread.map_err(|error| Error::no_thread("wait for a decision", &error))?;
         Ok(Self { told, ready })
     }
 }
@@ -302,6 +304,7 @@ pub(crate) fn away(error: Web) -> Error {
         },
         Web::StateDir { path, why } => Error::setting(&path, why, ""),
         Web::Store { .. } => Error::Io { what: "keep the hold".into(), why },
+        Web::NoThread { why } => Error::no_thread("serve the approval page", &why),
         _ => Error::NoDecision { why, next: "see whether `holdpoint serve` is well, then ask again".into() },
     }
 }

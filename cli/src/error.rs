@@ -125,6 +125,15 @@ impl Error {
         Self::Setting { what: path.display().to_string(), why: plain(&why), next: next.into() }
     }
 
+    /// [`Error::Internal`]: there was no thread to do `what` with.
+    pub(crate) fn no_thread(what: &str, source: &impl std::fmt::Display) -> Self {
+        let why = format!(
+            "no thread is to be had: {}; allow more processes (`ulimit -u`, or pids.max of the control group)",
+            plain(source)
+        );
+        Self::Internal { what: what.into(), why }
+    }
+
     /// What to do next, when there is something to say.
     #[must_use]
     pub fn next(&self) -> Option<&str> {
