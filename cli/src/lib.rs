@@ -52,6 +52,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     // The kernel makes namespaces while we find out what is asked for.
     let opening = args.get(1).is_some_and(|word| word == "run").then(Opening::begin);
+    signals::outlive_file_limit();
     let cli = match args::Cli::read(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -61,6 +62,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(code) => code,
         Err(error) => {
             report::error(&error);
+            if signals::met_file_limit() {
+                report::tell("  a file would grow beyond what it may have here (`ulimit -f`)\n");
+            }
             if json {
                 // The exit code says it as well; a result nobody can read changes nothing about it.
                 drop(report::result(&report::error_json(&error)));

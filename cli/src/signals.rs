@@ -8,8 +8,11 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use nix::sys::signal::Signal;
+use signal_hook::flag;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -42,8 +45,7 @@ impl Signals {
     /// # Errors
     /// [`Error::Internal`] when the kernel has no descriptor left.
     pub(crate) fn take() -> Result<Self, Error> {
-        let ignored = ignored();
-        let stop: Vec<Signal> = STOP.into_iter().filter(|signal| ignored & bit(*signal) == 0).collect();
+        let stop: Vec<Signal> = STOP.into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let wrong = |error: io::Error| Error::Internal { what: "take over signals".into(), why: error.to_string() };
         Ok(Self { stop: Caught::new(&stop).map_err(wrong)?, notice: Caught::new(&NOTICE).map_err(wrong)? })
     }
@@ -96,15 +98,31 @@ impl Caught {
     }
 }
 
-fn bit(signal: Signal) -> u64 {
-    1 << (signal as i32 - 1)
+/// Whether a file of ours could not grow.
+static FILE_LIMIT: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// See to it that a file which may not grow any more (`ulimit -f`) is an error of the write, which is told, and not our silent end.
+pub(crate) fn outlive_file_limit() {
+    if !is_ignored(Signal::SIGXFSZ) {
+        // It cannot fail for this signal, and there would be nothing better to do.
+        flag::register(Signal::SIGXFSZ as i32, Arc::clone(&FILE_LIMIT)).ok();
+    }
 }
 
-/// The signals that are ignored now: a handler would take that from them.
-fn ignored() -> u64 {
-    let status = fs::read("/proc/self/status").unwrap_or_default();
-    // The name of this program may be any bytes.
-    let status = String::from_utf8_lossy(&status);
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+/// Whether that has happened: not everybody who writes says why it failed.
+pub(crate) fn met_file_limit() -> bool {
+    FILE_LIMIT.load(Ordering::Relaxed)
+}
+
+/// Whether whoever started us has told us to ignore this signal: a handler would take that from what we execute.
+fn is_ignored(signal: Signal) -> bool {
+    /// Before any was taken over.
+    static IGNORED: LazyLock<u64> = LazyLock::new(|| {
+        let status = fs::read("/proc/self/status").unwrap_or_default();
+        // The name of this program may be any bytes.
+        let status = String::from_utf8_lossy(&status);
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    });
+    *IGNORED & (1 << (signal as i32 - 1)) != 0
 }

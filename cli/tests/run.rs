@@ -45,11 +45,8 @@ fn a_command_that_is_missing_or_cannot_be_executed_is_told_apart() {
 fn any_umask_will_do() {
     for mask in ["0177", "0377", "0700", "0777"] {
         let machine = Machine::new();
-        let command = machine.command(["run", "--profile", "free", "--", "sh", "-c", "umask"]);
-        let mut masked = Command::new("sh");
-        masked.args(["-c", "umask $0; exec \"$@\"", mask]).arg(command.get_program()).args(command.get_args());
-        masked.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        masked.current_dir(machine.workspace());
+        let run = ["run", "--profile", "free", "--", "sh", "-c", "umask"];
+        let mut masked = machine.command_after(&format!("umask {mask}"), run);
         let output = masked.output().unwrap();
         assert_eq!((output.status.code(), output.stdout), (Some(0), format!("{mask}\n").into_bytes()));
         let state = machine.state();
@@ -90,6 +87,39 @@ fn a_stream_that_is_a_directory_or_takes_no_more_is_said() {
     let done = finish(full.spawn().unwrap());
     assert_eq!(done.code, 74, "{}", done.err);
     assert!(done.err.contains("cannot write what the command printed"), "{}", done.err);
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_said_and_ends_nobody_but_the_command() {
+    const ZEROS: &str = "exec head -c 1000000 /dev/zero";
+    let machine = Machine::with("[profile.bare]\nsandbox = \"none\"\napproval_policy = \"full-auto\"\n");
+    let limited = |args: &[&str]| machine.command_after("ulimit -f 100", args);
+    let printing = |mut command: Command| {
+        finish(command.stdout(std::fs::File::create(machine.root().join("printed")).unwrap()).spawn().unwrap())
+    };
+    let printed = printing(limited(&["run", "--profile", "free", "--", "sh", "-c", ZEROS]));
+    assert_eq!(printed.code, 74, "{}", printed.err);
+    assert!(printed.err.contains("ulimit -f"), "{}", printed.err);
+    // Whoever writes himself is ended, as he is without us.
+    let itself = format!("{ZEROS} > file");
+    for profile in ["free", "bare"] {
+        let done = finish(limited(&["run", "--profile", profile, "--", "sh", "-c", &itself]).spawn().unwrap());
+        assert_eq!(done.code, 128 + Signal::SIGXFSZ as i32, "{profile}: {}", done.err);
+    }
+    // What we write for ourselves: the database of the holds, and what a sandbox is made of.
+    // The first holds a little, so that either the store cannot be made or a hold in it.
+    for (blocks, codes) in [(100, [74, 75]), (1, [69, 69])] {
+        let held = machine.command_after(&format!("ulimit -f {blocks}"), ["run", "--", "true"]).spawn().unwrap();
+        let held = finish(held);
+        assert!(codes.contains(&held.code), "{}: {}", held.code, held.err);
+        assert!(held.err.contains("ulimit -f"), "{}", held.err);
+    }
+    let started = finish(limited(&["session", "start", "--profile", "free"]).spawn().unwrap());
+    assert_eq!(started.code, 0, "{}", started.err);
+    let printed = printing(machine.command(["session", "run", "--", "sh", "-c", ZEROS]));
+    let stopped = machine.holdpoint(&["session", "stop"]);
+    assert_eq!((printed.code, stopped.code), (74, 0), "{}", printed.err);
+    assert!(printed.err.starts_with("holdpoint: cannot write what the command printed"), "{}", printed.err);
 }
 
 #[test]

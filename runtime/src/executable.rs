@@ -1,6 +1,9 @@
 //! The resident program as an executable descriptor, so that starting it depends on no file of the host.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    file_limit::unsignalled,
+};
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{fs::File, io::Write, os::fd::OwnedFd};
@@ -29,6 +32,6 @@ fn holding(name: &str, flags: MFdFlags, content: &[u8]) -> Result<OwnedFd> {
     };
     let fd = fd.map_err(Error::errno("make a memory file"))?;
     let mut file = File::from(fd);
-    file.write_all(content).map_err(Error::io("fill a memory file"))?;
+    unsignalled(|| file.write_all(content)).map_err(Error::io("fill a memory file"))?;
     Ok(file.into())
 }

@@ -100,6 +100,7 @@ mod enforced;
 mod error;
 mod exec;
 mod executable;
+mod file_limit;
 mod guard;
 mod host;
 mod landlocked;

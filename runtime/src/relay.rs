@@ -5,6 +5,7 @@ pub(crate) mod input;
 
 use crate::{
     error::{Error, Result},
+    file_limit::unsignalled,
     limits::Budget,
 };
 use nix::{
@@ -87,7 +88,7 @@ impl Tap {
     fn copy(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State::Copying(copying) = &mut *state else { return false };
-        *state = match copying.copy() {
+        *state = match unsignalled(|| copying.copy()) {
             Ok(true) => return true,
             Ok(false) if copying.spent => State::Spent(Arc::clone(&copying.from)),
             // The command's next write fails, as it would with a reader that has gone.

@@ -128,8 +128,9 @@ impl Agreed<'_> {
                 Err(Error::Internal { what: format!("run {}", shown(execution)), why })
             }
             Some((Told::NotGiven { why, unsupported: false }, _)) => {
-                let next = "change what this command may do less than its session, or leave it out".into();
-                Err(Error::Usage { why, next })
+                let leave_out = "change what this command may do less than its session, or leave it out";
+                let (why, next) = why.split_once("; ").unwrap_or((&why, leave_out));
+                Err(Error::Usage { why: why.into(), next: next.into() })
             }
             Some((Told::NotGiven { why, unsupported: true }, _)) => {
                 let what = "what this command may do less than its session".into();
@@ -190,7 +191,8 @@ impl Running {
     /// How it ended, if that is what [`fd`](Self::fd) has to say; what the keeper says otherwise is passed on to the person.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the session ended first: then nobody knows.
+    /// [`Error::Internal`] when the session ended first: then nobody knows. [`Error::Io`] when not all that it printed could be
+    /// written.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         let why = match receive::<Told>(&self.stream) {
             Ok(Some((Told::Ended { status, reached }, _))) => {
@@ -201,6 +203,7 @@ impl Running {
                 report::tell(&text);
                 return Ok(None);
             }
+            Ok(Some((Told::NotWritten { what, why }, _))) => return Err(Error::Io { what, why }),
             Ok(Some((Told::Gone { why }, _))) => why,
             Ok(Some(_)) => "its answer makes no sense".into(),
             Ok(None) => "it was killed, and all that ran in it".into(),

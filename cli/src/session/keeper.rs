@@ -258,8 +258,8 @@ impl Shared<'_> {
                 return match child.wait() {
                     Ok(status) => Ok(Some(status.into_raw())),
                     // Asked again, it says how the command ended.
-                    Err(error @ Runtime::Io { .. }) => {
-                        send(stream, &Told::Said(chain(&error)), &[])?;
+                    Err(Runtime::Io { doing, source }) => {
+                        send(stream, &Told::NotWritten { what: doing.into(), why: plain(&source) }, &[])?;
                         continue;
                     }
                     Err(error) => {

@@ -92,6 +92,11 @@ pub(crate) enum Told {
         why: String,
         unsupported: bool,
     },
+    /// What the command printed could not all be written. How it ended follows.
+    NotWritten {
+        what: String,
+        why: String,
+    },
     /// The command ended with this wait status; which limits were reached meanwhile, by it or another one.
     Ended {
         status: i32,

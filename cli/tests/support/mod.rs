@@ -125,6 +125,17 @@ impl Machine {
         command
     }
 
+    /// As [`command`](Self::command), with what this line of a shell has set for itself before.
+    pub fn command_after<S: AsRef<OsStr>>(&self, line: &str, args: impl IntoIterator<Item = S>) -> Command {
+        let command = self.command(args);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{line}; exec \"$@\""), "sh"]).arg(command.get_program()).args(command.get_args());
+        shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.current_dir(self.workspace());
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell
+    }
+
     pub fn holdpoint(&self, args: &[&str]) -> Done {
         finish(self.command(args).spawn().unwrap())
     }
