@@ -125,6 +125,14 @@ impl Error {
         Self::Setting { what: path.display().to_string(), why: plain(&why), next: next.into() }
     }
 
+    /// [`Error::Usage`]: what clap says of a command line, which begins with what is wrong.
+    pub(crate) fn of_clap(text: &str) -> Self {
+        let paragraph = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (why, next) = text.split_once("\n\n").unwrap_or((text, ""));
+        let next: Vec<String> = next.split("\n\n").map(paragraph).filter(|text| !text.is_empty()).collect();
+        Self::Usage { why: paragraph(why.trim_start_matches("error: ")), next: next.join("; ") }
+    }
+
     /// [`Error::Internal`]: there was no thread to do `what` with.
     pub(crate) fn no_thread(what: &str, source: &impl std::fmt::Display) -> Self {
         let why = format!(

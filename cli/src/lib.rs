@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::io;
 
 use clap::CommandFactory;
 use holdpoint_runtime::Opening;
+
+use crate::error::Error;
 
 pub mod args;
 pub mod error;
@@ -55,32 +58,45 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     signals::outlive_file_limit();
     let cli = match args::Cli::read(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &args),
     };
     let json = cli.command.json();
     match cmd::dispatch(cli.command, opening) {
         Ok(code) => code,
-        Err(error) => {
-            report::error(&error);
-            if signals::met_file_limit() {
-                report::tell("  a file would grow beyond what it may have here (`ulimit -f`)\n");
-            }
-            if json {
-                // The exit code says it as well; a result nobody can read changes nothing about it.
-                drop(report::result(&report::error_json(&error)));
-            }
-            exit::of_error(&error)
-        }
+        Err(error) => failed(&error, json),
     }
 }
 
-/// Print what clap has to say: help and version are answers, everything else is a usage error.
-fn usage(error: &clap::Error) -> u8 {
-    let asked = !error.use_stderr();
-    match error.print() {
-        Ok(()) if asked => exit::SUCCESS,
-        Ok(()) => exit::USAGE,
-        Err(_) if asked => exit::IO,
-        Err(_) => exit::USAGE,
+/// Say why nothing came of it; the exit code that says so.
+fn failed(error: &Error, json: bool) -> u8 {
+    report::error(error);
+    if signals::met_file_limit() {
+        report::tell("  a file would grow beyond what it may have here (`ulimit -f`)\n");
     }
+    if json {
+        // The exit code says it as well; a result nobody can read changes nothing about it.
+        drop(report::result(&report::error_json(error)));
+    }
+    exit::of_error(error)
+}
+
+/// Say what clap says of `args`: help and version are answers, everything else is a usage error.
+fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
+    if !error.use_stderr() {
+        let text = error.render();
+        let text = if report::colour(&io::stdout()) { text.ansi().to_string() } else { text.to_string() };
+        return report::output(text.as_bytes()).map_or_else(|error| failed(&error, false), |()| exit::SUCCESS);
+    }
+    // Clap repeats words of the command line as they are.
+    let visible = |arg: &OsString| OsString::from(report::short(&report::encoded(&arg.to_string_lossy())).into_owned());
+    let visible: Vec<OsString> = args.iter().map(visible).collect();
+    let text = match args::Cli::read(&visible) {
+        Err(same) if same.kind() == error.kind() => same.render(),
+        _ => clap::Error::new(error.kind()).render(),
+    };
+    report::tell(&if report::colour(&io::stderr()) { text.ansi().to_string() } else { text.to_string() });
+    if args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") {
+        drop(report::result(&report::error_json(&Error::of_clap(&text.to_string()))));
+    }
+    exit::USAGE
 }

@@ -3,6 +3,7 @@
 //! Everything that came from outside passes through the one encoder, so that nothing an agent writes can look like what
 //! Holdpoint says, move the cursor or hide itself.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -19,6 +20,10 @@ pub(crate) type Audience = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Reasons shown of a refusal; more do not help anybody and would fill the screen.
 const SHOWN_REASONS: usize = 8;
+
+/// Characters of a message that are shown of its beginning and of its end; of a program's name there may be a hundred thousand.
+const SHOWN: usize = 800;
+const SHOWN_LAST: usize = 200;
 
 /// Write a line of Holdpoint's own to standard error. `line` must already be encoded where it is foreign.
 ///
@@ -58,13 +63,13 @@ pub(crate) fn rendered(error: &Error, colour: bool) -> String {
             out.push_str(&config.render(colour));
         }
         Error::Denied { reasons, .. } => {
-            out.push_str(&format!("holdpoint: {}\n", encoded(&error.to_string())));
+            out.push_str(&format!("holdpoint: {}\n", short(&encoded(&error.to_string()))));
             reasons_to(&mut out, reasons);
         }
-        _ => out.push_str(&format!("holdpoint: {}\n", encoded(&error.to_string()))),
+        _ => out.push_str(&format!("holdpoint: {}\n", short(&encoded(&error.to_string())))),
     }
     if let Some(next) = error.next() {
-        out.push_str(&format!("  {}\n", encoded(next)));
+        out.push_str(&format!("  {}\n", short(&encoded(next))));
     }
     out
 }
@@ -76,7 +81,7 @@ fn reasons_to(out: &mut String, reasons: &[Reason]) {
         } else {
             format!("  ({}, {})", encoded(&reason.rule), encoded(&reason.origin))
         };
-        out.push_str(&format!("  {}{from}\n", encoded(&reason.text)));
+        out.push_str(&format!("  {}{from}\n", short(&encoded(&reason.text))));
     }
     if reasons.len() > SHOWN_REASONS {
         out.push_str(&format!("  and {} more\n", reasons.len() - SHOWN_REASONS));
@@ -143,6 +148,17 @@ pub fn encoded(message: &str) -> String {
     message.split('\\').map(|part| text::visible(part.as_bytes())).collect::<Vec<_>>().join("\\")
 }
 
+/// A message, or as much of its beginning and end as a person wants to see.
+pub(crate) fn short(message: &str) -> Cow<'_, str> {
+    let length = message.chars().count();
+    if length <= 2 * (SHOWN + SHOWN_LAST) {
+        return message.into();
+    }
+    let at = |character: usize| message.char_indices().nth(character).map_or(message.len(), |(at, _)| at);
+    let (beginning, end) = (&message[..at(SHOWN)], &message[at(length - SHOWN_LAST)..]);
+    format!("{beginning} … ({} more characters) … {end}", length - SHOWN - SHOWN_LAST).into()
+}
+
 /// Whether escape sequences for colour are welcome on this stream: a terminal, and nobody said no.
 pub fn colour(stream: &impl IsTerminal) -> bool {
     let no = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -152,7 +168,7 @@ pub fn colour(stream: &impl IsTerminal) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{encoded, rendered};
+    use super::{encoded, rendered, short};
     use crate::error::Error;
     use holdpoint_policy::{Reason, Verdict};
 
@@ -162,6 +178,16 @@ mod tests {
         let text = rendered(&error, false);
         assert_eq!(text, "holdpoint: \\x1b[2J\\nholdpoint: approved\\u{202e}: command not found\n");
         assert_eq!(encoded("a\\b"), "a\\b");
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_short_and_keeps_its_end() {
+        let error = Error::NotFound { program: "ä".repeat(100_000), next: String::new() };
+        let text = rendered(&error, false);
+        assert!(text.chars().count() < 1200 && text.starts_with("holdpoint: ää"), "{text}");
+        assert!(text.ends_with("ä: command not found\n"), "{text}");
+        let whole = "x".repeat(2000);
+        assert_eq!(short(&whole), whole);
     }
 
     #[test]
