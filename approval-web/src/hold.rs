@@ -1,6 +1,7 @@
 //! One hold as it is stored, sent and shown, and the decision about it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,8 @@ use crate::state::State;
 
 /// Longest reason a person may type, in characters.
 pub const MAX_REASON: usize = 500;
+/// How long a hold can wait for a decision.
+pub const LASTING: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// Longest name of a person or terminal, in characters.
 pub const MAX_BY: usize = 100;
 

@@ -305,6 +305,8 @@ pub(crate) fn away(error: Web) -> Error {
         Web::StateDir { path, why } => Error::setting(&path, why, ""),
         Web::Store { .. } => Error::Io { what: "keep the hold".into(), why },
         Web::NoThread { why } => Error::no_thread("serve the approval page", &why),
+        Web::Invalid { why } => Error::Usage { why, next: String::new() },
+        Web::Refused { .. } => Error::NoDecision { why, next: "list what waits with `holdpoint holds`".into() },
         _ => Error::NoDecision { why, next: "see whether `holdpoint serve` is well, then ask again".into() },
     }
 }

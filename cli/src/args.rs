@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use holdpoint_approval_web::hold::LASTING;
 use holdpoint_policy::config::{Size, Time};
 use holdpoint_policy::{ApprovalMode, SandboxMode};
 use holdpoint_runtime::Protection;
@@ -167,7 +168,7 @@ pub struct PolicyFlags {
 #[derive(Debug, Clone, Args)]
 pub struct Wait {
     /// How long a hold waits for a decision, such as 90s or 1h
-    #[arg(long, value_name = "TIME", default_value = HOLD_TIMEOUT, value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = HOLD_TIMEOUT, value_parser = hold_time)]
     pub hold_timeout: Duration,
 }
 
@@ -338,6 +339,11 @@ fn protection(word: &str) -> Result<Protection, String> {
 
 fn time(text: &str) -> Result<Duration, String> {
     Time::parse(text).map(|time| time.0)
+}
+
+fn hold_time(text: &str) -> Result<Duration, String> {
+    let time = time(text)?;
+    LASTING.contains(&time).then_some(time).ok_or_else(|| "a hold lasts between one second and 24 hours".into())
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -22,7 +22,8 @@ pub const UNENFORCEABLE: u8 = 69;
 pub const INTERNAL: u8 = 70;
 /// Reading or writing failed: the disk is full, the output cannot be written (`EX_IOERR`).
 pub const IO: u8 = 74;
-/// No decision is to be had: nobody answered in time, the hold was withdrawn, the server is away (`EX_TEMPFAIL`).
+/// No decision is to be had: nobody answered in time, the hold was withdrawn or decided before, no server runs or it went away
+/// (`EX_TEMPFAIL`).
 pub const NO_DECISION: u8 = 75;
 /// Denied: by the policy, a hook or a person (`EX_NOPERM`).
 pub const DENIED: u8 = 77;
@@ -45,7 +46,7 @@ Exit codes:
   69   a protection cannot be enforced here, or there is no such session; nothing was run
   70   Holdpoint itself failed: nothing was run, or how it ended is not known
   74   reading or writing failed
-  75   no decision was to be had: expired, withdrawn, or the server is away
+  75   no decision was to be had: expired, withdrawn, decided before, or no server is there
   77   denied by the policy, a hook or a person
   78   the configuration is wrong
   126  the command cannot be executed

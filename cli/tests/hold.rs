@@ -297,7 +297,30 @@ fn without_a_server_there_is_nothing_to_list_or_decide() {
     let done = machine.holdpoint(&["pair", "--json"]);
     assert!(json(&done)["pairing_url"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")));
     let second = machine.holdpoint(&["serve"]);
-    assert!(second.code == 75 && second.err.contains("already runs"), "{second:?}");
+    assert!(second.code == 64 && second.err.contains("runs already"), "{second:?}");
+}
+
+#[test]
+fn only_what_may_go_better_later_is_75() {
+    let machine = Machine::new();
+    // An address that others have.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("it listens");
+    let address = taken.local_addr().expect("an address").to_string();
+    let done = machine.holdpoint(&["serve", "--listen", &address]);
+    assert!(done.code == 74 && done.err.contains(&format!("cannot listen on {address}")), "{done:?}");
+    assert!(!done.err.contains("os error"), "{done:?}");
+    let _server = machine.serve();
+    let client = machine.client();
+    let done = machine.holdpoint(&["run", "--hold-timeout", "25h", "--", "true"]);
+    assert!(done.code == 64 && done.err.contains("24 hours"), "{done:?}");
+    let run = start(&machine, &["run", "--", "touch", "ran"]);
+    let id = machine.held(&client).id.to_string();
+    let done = machine.holdpoint(&["deny", &id, "--reason", &"x".repeat(501)]);
+    assert!(done.code == 64 && done.err.contains("longer than 500"), "{done:?}");
+    assert_eq!(machine.holdpoint(&["deny", &id]).code, 0);
+    assert_eq!(run.finish().code, 77);
+    let done = machine.holdpoint(&["deny", &id, "--reason", "later"]);
+    assert!(done.code == 75 && done.err.contains("already denied") && done.err.contains("holdpoint holds"), "{done:?}");
 }
 
 const HOOKED: &str = "
@@ -472,6 +495,6 @@ fn nobody_is_asked_about_what_cannot_run() {
     std::fs::copy(env!("CARGO_BIN_EXE_holdpoint"), machine.workspace().join("holdpoint")).expect("copied");
     let done = machine.run(&["./holdpoint", "run", "--hold-timeout", "2s", "--", "true"]);
     assert!(done.code == 69 && !done.err.contains("held"), "{done:?}");
-    let done = machine.holdpoint(&["run", "--hold-timeout", "100ms", "--", "true"]);
+    let done = machine.holdpoint(&["run", "--hold-timeout", "1s", "--", "true"]);
     assert_eq!(done.code, 75, "the control: what could run is held: {done:?}");
 }

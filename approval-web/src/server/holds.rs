@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 use crate::error::Error;
-use crate::hold::{Decision, Hold, HoldId, MAX_BY, MAX_REASON, UnixMs};
+use crate::hold::{Decision, Hold, HoldId, LASTING, MAX_BY, MAX_REASON, UnixMs};
 use crate::plan::{Digest, HoldPlan};
 use crate::runner::Runner;
 use crate::state::{Event, Outcome, State};
@@ -15,8 +15,6 @@ use crate::store::{Change, Logged, NewHold, Store};
 
 /// How long a runner may stay away before its hold is cancelled.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The holds of one server.
 #[derive(Debug)]
@@ -82,7 +80,7 @@ impl Holds {
         runner: Option<Runner>,
     ) -> Result<Hold, Error> {
         plan.check_size()?;
-        if !(SHORTEST..=LONGEST).contains(&ttl) {
+        if !LASTING.contains(&ttl) {
             return Err(Error::Invalid { why: "a hold lasts between one second and 24 hours".into() });
         }
         let now = UnixMs::now();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{Answer, HOLD_TIMEOUT, PolicyFlags, Wait, size, time};
+use super::{Answer, HOLD_TIMEOUT, PolicyFlags, Wait, hold_time, size, time};
 use crate::session::Name;
 
 /// The usual `--idle-timeout`.
@@ -64,7 +64,7 @@ pub struct SessionStart {
     #[arg(long, value_name = "TIME", default_value = IDLE_TIMEOUT, value_parser = time)]
     pub idle_timeout: Duration,
     /// How long a hold of what a command executes (`exec_guard`) waits for a decision, such as 90s or 1h
-    #[arg(long, value_name = "TIME", default_value = HOLD_TIMEOUT, value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = HOLD_TIMEOUT, value_parser = hold_time)]
     pub hold_timeout: Duration,
     /// What decides the policy, now and for every command.
     #[command(flatten)]

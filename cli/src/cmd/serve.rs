@@ -1,5 +1,6 @@
 //! `holdpoint serve` and `holdpoint pair`: the approval page, and the way to it.
 
+use holdpoint_approval_web::Error as Web;
 use holdpoint_approval_web::client::Client;
 use holdpoint_approval_web::server::{Server, ServerConfig};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,7 +17,8 @@ use crate::signals::Signals;
 /// Serve until a signal says to stop.
 ///
 /// # Errors
-/// [`Error::Usage`] for an address that is not loopback, [`Error::NoDecision`] when another server runs already.
+/// [`Error::Usage`] for an address that is not loopback, and when another server runs already; [`Error::Io`] for an address that
+/// others have.
 pub(super) fn serve(args: &Serve) -> Result<u8, Error> {
     let signals = Signals::take()?;
     let places = Places::find()?;
@@ -29,7 +31,14 @@ pub(super) fn serve(args: &Serve) -> Result<u8, Error> {
     }
     let mut config = ServerConfig::new(state);
     config.listen = args.listen;
-    let server = Server::start(config).map_err(away)?;
+    let server = Server::start(config).map_err(|error| match error {
+        Web::AlreadyRunning { .. } => {
+            let next = "use it (`holdpoint pair` prints a link to its page), or stop it".into();
+            Error::Usage { why: format!("an approval server runs already on {}", places.state.display()), next }
+        }
+        Web::Listen { what, why } => Error::io(format!("listen on {what}"), why),
+        other => away(other),
+    })?;
     let link = server.pairing_url().map_err(away)?;
     if args.answer.json {
         report::result(&json!({"url": server.url(), "pairing_url": link}))?;
