@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use holdpoint_approval_web::hold::MAX_REASON;
 use holdpoint_approval_web::plan::{HoldPlan, Kind};
 use holdpoint_approval_web::text;
 use nix::fcntl::OFlag;
@@ -54,16 +55,20 @@ impl Prompt {
         let mut line = [0; 4096];
         let length = match tty.read(&mut line) {
             Ok(length) if length > 0 => length,
-            // End of input or no terminal any more: the page is still there to answer.
+            // End of input, or no terminal any more: who has refused has, and else the page is still there to answer.
+            _ if self.reason => return Some(Answer::Deny(String::new())),
             _ => {
+                drop(tty.write_all(ELSEWHERE.as_bytes()));
                 self.tty = None;
                 return None;
             }
         };
         let line = String::from_utf8_lossy(&line[..length]);
-        let (answer, say) = answer(line.trim(), self.reason);
+        let (answer, say) = answer(&line, self.reason);
         self.reason = say == REASON;
-        if answer.is_none() && tty.write_all(say.as_bytes()).is_err() {
+        let begin = if line.ends_with('\n') { "" } else { "\n" };
+        let said = tty.write_all(begin.as_bytes()).and_then(|()| tty.write_all(say.as_bytes()));
+        if answer.is_none() && said.is_err() {
             self.tty = None;
         }
         answer
@@ -80,13 +85,16 @@ impl Prompt {
 
 const REASON: &str = "reason, for the one who asked (may be empty): ";
 const AGAIN: &str = "y approves, n denies: ";
+const ELSEWHERE: &str = "\nholdpoint: no answer here; it waits for one on the page\n";
 
+/// What `typed` says. An approval is a whole line: the end of input (Ctrl-D) hands over what was only begun.
 fn answer(typed: &str, reason: bool) -> (Option<Answer>, &'static str) {
+    let word = typed.trim();
     if reason {
-        return (Some(Answer::Deny(typed.to_owned())), "");
+        return (Some(Answer::Deny(word.chars().take(MAX_REASON).collect())), "");
     }
-    match typed.to_ascii_lowercase().as_str() {
-        "y" | "yes" => (Some(Answer::Approve), ""),
+    match word.to_ascii_lowercase().as_str() {
+        "y" | "yes" if typed.ends_with('\n') => (Some(Answer::Approve), ""),
         "n" | "no" => (None, REASON),
         _ => (None, AGAIN),
     }
@@ -138,17 +146,18 @@ pub(crate) fn summary(plan: &HoldPlan) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{AGAIN, Answer, REASON, answer};
+    use super::{AGAIN, Answer, MAX_REASON, REASON, answer};
 
     #[test]
     fn only_a_clear_word_is_an_answer() {
-        for yes in ["y", "Y", "yes"] {
+        for yes in ["y\n", "Y\r\n", " yes \n"] {
             assert_eq!(answer(yes, false), (Some(Answer::Approve), ""));
         }
-        for unclear in ["", "yep", "1", "approve it", "ny"] {
+        for unclear in ["\n", "yep\n", "1\n", "approve it\n", "ny\n", "y", "yes"] {
             assert_eq!(answer(unclear, false), (None, AGAIN), "{unclear:?}");
         }
-        assert_eq!(answer("n", false), (None, REASON));
-        assert_eq!(answer("y", true), (Some(Answer::Deny("y".into())), ""), "a reason is a reason, whatever it says");
+        assert_eq!((answer("n\n", false), answer("n", false)), ((None, REASON), (None, REASON)));
+        assert_eq!(answer(&"ä".repeat(4000), true).0, Some(Answer::Deny("ä".repeat(MAX_REASON))));
+        assert_eq!(answer("y\n", true), (Some(Answer::Deny("y".into())), ""), "a reason is a reason, whatever it says");
     }
 }

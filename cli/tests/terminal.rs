@@ -293,6 +293,62 @@ fn n_at_the_terminal_denies_with_a_reason() {
 }
 
 #[test]
+fn what_is_only_begun_at_the_terminal_approves_nothing_and_a_refusal_needs_no_reason() {
+    const END: &str = "\u{4}";
+    let machine = Machine::new();
+    let mut terminal = Terminal::new();
+    let mut child = terminal.start(&machine, &["run", "--json", "--", "touch", "ran"], [false; 3]);
+    terminal.wait_for("approve? [y/n]");
+    terminal.type_in(&format!("y{END}"));
+    terminal.wait_for("\r\ny approves, n denies");
+    assert!(machine.names().is_empty());
+    terminal.type_in(&format!("n{END}"));
+    terminal.wait_for("\r\nreason");
+    terminal.type_in(END);
+    assert_eq!(ended(&mut child), 77);
+    let result = std::fs::read_to_string(machine.root().join("stream1")).unwrap();
+    assert!(result.contains("no reason was given"), "{result}");
+
+    // Nothing at all is no answer, and the page is still there for one.
+    let mut terminal = Terminal::new();
+    let mut child = terminal.start(&machine, &["run", "--", "touch", "ran"], [false; 3]);
+    terminal.wait_for("approve? [y/n]");
+    terminal.type_in(END);
+    terminal.wait_for("it waits for one on the page");
+    terminal.type_in("y\r");
+    let client = machine.client();
+    let hold = machine.held(&client);
+    client.decide(&hold.id, hold.digest, Decision::Deny { reason: String::new() }, "the page").unwrap();
+    assert_eq!(ended(&mut child), 77);
+
+    // One whose reason is longer than a reason may be refuses all the same.
+    let mut terminal = Terminal::new();
+    let mut child = terminal.start(&machine, &["run", "--", "touch", "ran"], [false; 3]);
+    terminal.wait_for("approve? [y/n]");
+    terminal.type_in("n\r");
+    terminal.wait_for("reason");
+    terminal.type_in(&format!("{}\r", "no ".repeat(500)));
+    assert_eq!(ended(&mut child), 77);
+    assert!(machine.names().is_empty());
+}
+
+#[test]
+fn approving_by_command_asks_for_a_whole_line() {
+    let machine = Machine::new();
+    let _server = machine.serve();
+    let client = machine.client();
+    let _run = support::Background(machine.command(["run", "--", "touch", "ran"]).spawn().unwrap());
+    let hold = machine.held(&client);
+    for (typed, code) in [("y\u{4}\u{4}", 75), ("n\r", 75), ("y\r", 0)] {
+        let mut terminal = Terminal::new();
+        let mut child = terminal.start(&machine, &["approve", &hold.id.to_string()], [true; 3]);
+        terminal.wait_for("approve? [y/n]");
+        terminal.type_in(typed);
+        assert_eq!(ended(&mut child), code, "{typed:?}: {}", terminal.shown);
+    }
+}
+
+#[test]
 fn the_first_answer_wins_and_what_was_typed_before_the_question_is_none() {
     let machine = Machine::new();
     let mut terminal = Terminal::new();

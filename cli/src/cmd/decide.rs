@@ -46,7 +46,8 @@ pub(super) fn approve(args: &Approve) -> Result<u8, Error> {
             report::say(&format!("hold {}\n{}approve? [y/n]", hold.id, prompt::summary(&hold.plan)));
             let mut typed = String::new();
             io::stdin().lock().read_line(&mut typed).map_err(|error| Error::io("read the answer", error))?;
-            if !matches!(typed.trim(), "y" | "Y" | "yes") {
+            // A whole line: the end of input hands over what was only begun.
+            if !matches!(typed.strip_suffix('\n').map(str::trim), Some("y" | "Y" | "yes")) {
                 return Err(Error::NoDecision {
                     why: "not approved, and not denied".into(),
                     next: "holdpoint deny does that".into(),
