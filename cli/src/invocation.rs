@@ -37,7 +37,7 @@ use crate::process::{self, Execution, Prepared};
 use crate::program;
 use crate::reached;
 use crate::report;
-use crate::session::Seat;
+use crate::session::{Rights, Seat};
 use crate::signals::Signals;
 
 /// What holds for one invocation.
@@ -204,7 +204,7 @@ impl<'a> Invocation<'a> {
             process.enforced().into_iter().for_each(remark);
             Ok(attend(process, self.signals, bounds))
         })?;
-        let reached = reached::of(&finished, limits);
+        let reached = reached::of(&finished, limits, seat.map_or(&Rights::default(), Seat::rights));
         reached.iter().for_each(|limit| report::say(&report::encoded(&limit.line)));
         let mut response = match finished.ended {
             Ended::Itself(status) => json!({"exit_code": status.code(), "signal": signal_of(status)}),

@@ -493,11 +493,43 @@ fn a_command_can_do_less_than_its_session_and_never_more() {
     for (flags, why) in [(["--may-write", "none"], "exists inside"), (["--may-read", "link"], "symbolic link")] {
         let done = narrow(&flags, "touch ran");
         assert_eq!((done.code, exists(session.0.workspace().join("ran"))), (64, false), "{}", done.err);
-        assert!(done.err.contains(why) && done.err.contains("leave it out"), "{}", done.err);
+        assert!(done.err.contains(why) && done.err.contains("\n  name "), "{}", done.err);
     }
+    // A program that may not be read is not executed either.
+    let program = session.0.file("program", "#!/bin/sh\ncat a/file");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let run = |flags: &[&str]| session.0.holdpoint(&[&["session", "run"], flags, &["--", "./program"]].concat());
+    let done = run(&["--may-read", "a"]);
+    assert!(done.code == 126 && done.err.contains("--may-read"), "{}", done.err);
+    assert_eq!(run(&["--may-read", "a", "--may-read", "program"]).out, "text\n");
     let below = Session::free();
     let done = below.0.holdpoint(&["session", "run", "--private-tmp", "--", "touch", "ran"]);
     assert!(done.code == 64 && done.err.contains("below /tmp"), "{}", done.err);
+}
+
+#[test]
+fn what_ends_a_command_that_may_do_less_is_said() {
+    let limits = "limits = { cpu_time = \"10m\", disk = \"1MiB\" }\n";
+    let machine = Machine::with(&format!("[profile.small]\napproval_policy = \"full-auto\"\n{limits}"));
+    let session = Session::start(machine, &["--profile", "small"]);
+    let run = |flags: &[&str], script: &str| {
+        session.0.holdpoint(&[&["session", "run"], flags, &["--", "sh", "-c", script]].concat())
+    };
+    for (flags, script, code, says) in [
+        (
+            &["--cpu-time", "1s"][..],
+            "while :; do :; done",
+            152,
+            "killed: a process computed longer than `--cpu-time 1s`",
+        ),
+        (&["--file-size", "4KiB"], "exec head -c 9999 /dev/zero > a", 153, "larger than `--file-size 4KiB` allows"),
+        // The lower one counts.
+        (&["--file-size", "1GiB"], "exec head -c 9999999 /dev/zero > b", 153, "`limits.disk = \"1MiB\"` allows ("),
+    ] {
+        let done = run(flags, script);
+        assert!(done.code == code && done.err.contains(says), "{flags:?}: {done:?}");
+        assert_eq!(done.err.lines().count(), 1, "{flags:?}: {done:?}");
+    }
 }
 
 #[test]

@@ -82,13 +82,13 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -s V -l version -d 'Print version'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l hold-timeout -d 'How long a hold waits for a decision, such as 90s or 1h' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l may-read -d 'Let it read this and the system, and nothing else; may be given more than once' -r -F
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l may-read -d 'Let it read and execute this and the system, and nothing else; may be given more than once' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l may-write -d 'Let it write this and nothing else; may be given more than once' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l cpu-time -d 'The processor time of each of its processes, such as 30s' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l open-files -d 'The open files of each of its processes' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l file-size -d 'The size of each file it writes, such as 100MiB' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l json -d 'Print one machine-readable result on standard output'
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l private-tmp -d 'Give it a /tmp of its own, empty and gone when it ends'
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -l private-tmp -d 'Give it a /tmp and a /var/tmp of its own, empty and gone when it ends'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from run" -s V -l version -d 'Print version'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from list" -l json -d 'Print one machine-readable result on standard output'

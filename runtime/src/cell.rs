@@ -109,7 +109,7 @@ fn possible(sandbox: &Sandbox) -> Result<()> {
         Some(mount) => Err(Error::Plan {
             what: "own /tmp for a command would hide",
             path: mount.path().clone(),
-            why: "it lies below /tmp or /var/tmp; show another place".into(),
+            why: "it lies below /tmp or /var/tmp; show another place, or leave its own /tmp out".into(),
         }),
     }
 }

@@ -226,8 +226,8 @@ impl<'sandbox> Command<'sandbox> {
         self
     }
 
-    /// Bounds the processor time of each process of this command, in whole seconds (RLIMIT_CPU): then it is killed. A
-    /// lower bound of the sandbox stays, here and below.
+    /// Bounds the processor time of each process of this command, in whole seconds (RLIMIT_CPU): `SIGXCPU` then, `SIGKILL` a
+    /// second later. A lower bound of the sandbox stays, here and below.
     pub fn cpu_time(&mut self, time: Duration) -> &mut Self {
         self.rights.cpu_time(time);
         self

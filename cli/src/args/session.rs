@@ -96,10 +96,10 @@ pub struct SessionRun {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Less than the session may")]
 pub struct Rights {
-    /// Give it a /tmp of its own, empty and gone when it ends
+    /// Give it a /tmp and a /var/tmp of its own, empty and gone when it ends
     #[arg(long)]
     pub private_tmp: bool,
-    /// Let it read this and the system, and nothing else; may be given more than once
+    /// Let it read and execute this and the system, and nothing else; may be given more than once
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub may_read: Vec<PathBuf>,
     /// Let it write this and nothing else; may be given more than once

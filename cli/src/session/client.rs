@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 
 use holdpoint_approval_web::plan::{Digest, FileId};
 use holdpoint_runtime::Limit;
+use nix::errno::Errno;
 
 use super::name::Name;
 use super::rights::Rights;
@@ -118,6 +119,12 @@ impl Agreed<'_> {
                 })
             }
             Some((Told::Stale, _)) => Err(self.seat.stale()),
+            Some((Told::NotExecuted { errno: Some(errno), .. }, _))
+                if errno == Errno::EACCES as i32 && self.seat.rights.narrows_reads() =>
+            {
+                let why = "it may not be read; what --may-read names has to hold the program too".into();
+                Err(Error::NotExecutable { program: shown(execution), why })
+            }
             Some((Told::NotExecuted { errno: Some(errno), .. }, _)) => {
                 Err(not_executed(execution, &io::Error::from_raw_os_error(errno)))
             }

@@ -57,6 +57,21 @@ impl Rights {
         self.file_size.map(|bytes| command.file_size(bytes));
     }
 
+    /// The processor time of each process.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        self.cpu_time
+    }
+
+    /// The size of each file, in bytes.
+    pub(crate) fn file_size(&self) -> Option<u64> {
+        self.file_size
+    }
+
+    /// Whether it may read what is named alone.
+    pub(super) fn narrows_reads(&self) -> bool {
+        !self.may_read.is_empty()
+    }
+
     /// In sentences that go on from "a command …", as those of its sandbox do.
     pub(crate) fn lines(&self) -> Vec<String> {
         let list = |paths: &[Bytes]| {
@@ -70,7 +85,7 @@ impl Rights {
         ];
         let bounds: Vec<String> = bounds.into_iter().flatten().collect();
         let lines = [
-            self.private_tmp.then(|| "has a /tmp of its own".to_owned()),
+            self.private_tmp.then(|| "has a /tmp and a /var/tmp of its own".to_owned()),
             (!self.may_read.is_empty())
                 .then(|| format!("of all this may read nothing but the system and {}", list(&self.may_read))),
             (!self.may_write.is_empty())

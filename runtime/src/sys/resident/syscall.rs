@@ -163,7 +163,11 @@ pub(crate) fn execute(program: &CStr, arguments: *const *const u8, variables: *c
 pub(crate) fn limit(resource: usize, value: u64) -> Result<usize> {
     let mut now = [0u64; 2];
     call(number::PRLIMIT64, [0, resource, 0, now.as_mut_ptr() as usize, 0, 0])?;
-    let new = [value.min(now[1]); 2];
+    let new = match resource {
+        // Of processor time the signal at the soft limit says which limit it was; the hard one ends who does not listen.
+        0 => [value.min(now[0]), value.saturating_add(1).min(now[1])],
+        _ => [value.min(now[1]); 2],
+    };
     call(number::PRLIMIT64, [0, resource, new.as_ptr() as usize, 0, 0, 0])
 }
 
