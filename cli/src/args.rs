@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use holdpoint_approval_web::hold::LASTING;
 use holdpoint_policy::config::{Size, Time};
@@ -22,7 +23,7 @@ pub(crate) const HOLD_TIMEOUT: &str = "10m";
 
 /// Run an agent, or any script, so that it cannot do what nobody released.
 #[derive(Debug, Parser)]
-#[command(name = "holdpoint", version, about, after_help = exit::HELP, propagate_version = true)]
+#[command(name = "holdpoint", version, about, after_help = format!("{}\n\n{HELP}", exit::HELP), propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -150,11 +151,11 @@ pub struct PolicyFlags {
     /// The directory that may be worked in [default: the git root, else the current directory]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace: Option<PathBuf>,
-    /// How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net
-    #[arg(long, value_name = "MODE", value_parser = sandbox_mode)]
+    /// How far the sandbox is closed
+    #[arg(long, value_name = "MODE", value_parser = sandbox_mode())]
     pub sandbox: Option<SandboxMode>,
-    /// What waits for a person: suggest, auto-edit or full-auto
-    #[arg(long, value_name = "MODE", value_parser = approval_mode)]
+    /// What waits for a person
+    #[arg(long, value_name = "MODE", value_parser = approval_mode())]
     pub approval: Option<ApprovalMode>,
     /// Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it
     #[arg(long, value_name = "GLOB")]
@@ -319,16 +320,17 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
-fn sandbox_mode(word: &str) -> Result<SandboxMode, String> {
-    match word.parse() {
-        Ok(SandboxMode::None) => Err("only a profile can say `none`, never a flag".into()),
-        Ok(mode) => Ok(mode),
-        Err(_) => Err("known are read-only, workspace-write and workspace-write-and-net".into()),
-    }
+/// A word for `--sandbox`; `none` is no offer.
+fn sandbox_mode() -> impl TypedValueParser<Value = SandboxMode> {
+    let offered = |mode: SandboxMode| PossibleValue::new(mode.word()).hide(mode == SandboxMode::None);
+    PossibleValuesParser::new(SandboxMode::ALL.map(offered)).try_map(|word| match word.parse() {
+        Ok(SandboxMode::None) => Err("only a profile can say `none`, never a flag".to_owned()),
+        other => other.map_err(|error| error.to_string()),
+    })
 }
 
-fn approval_mode(word: &str) -> Result<ApprovalMode, String> {
-    word.parse().map_err(|_| "known are suggest, auto-edit and full-auto".into())
+fn approval_mode() -> impl TypedValueParser<Value = ApprovalMode> {
+    PossibleValuesParser::new(ApprovalMode::ALL.map(ApprovalMode::word)).try_map(|word| word.parse())
 }
 
 /// A protection by the name that reports give it.
@@ -350,8 +352,16 @@ fn size(text: &str) -> Result<u64, String> {
     Size::parse(text).map(|size| size.0)
 }
 
+const HELP: &str = "\
+Examples:
+  holdpoint doctor
+  holdpoint run -- cargo test
+  holdpoint run --approval full-auto --sandbox read-only -- rg TODO
+  holdpoint check -- git push --force
+  holdpoint session start";
+
 const RUN_HELP: &str = "\
-Standard input, output and error are the command's own, and so is the exit code when it ran. With --json, a result is
+Standard input, output and error are the command's own, and so is the exit code when it ran. With --json, a result is \
 printed on standard output only when the command did not run.
 
 Examples:
@@ -360,9 +370,9 @@ Examples:
   holdpoint run --sandbox read-only --approval full-auto -- rg TODO";
 
 const BUNDLE_HELP: &str = "\
-Writes DIR/config.json and DIR/rootfs with the mounts, masks, protected names, limits and refused system calls that
-`holdpoint run` would give the command. What an engine does not enforce is an error with exit code 69, unless it is
-named with --allow-missing; what is denied now, or would be held, is not written. Whoever has the bundle can run it
+Writes DIR/config.json and DIR/rootfs with the mounts, masks, protected names, limits and refused system calls that \
+`holdpoint run` would give the command. What an engine does not enforce is an error with exit code 69, unless it is \
+named with --allow-missing; what is denied now, or would be held, is not written. Whoever has the bundle can run it \
 again and again, and nobody is asked then: a hold needs `holdpoint run`.
 
 Examples:
@@ -371,7 +381,7 @@ Examples:
   crun run --bundle /tmp/b build-2";
 
 const APPLY_HELP: &str = "\
-Holds the diff for a person under `suggest`, applies it at once under `auto-edit` and `full-auto`; never outside the
+Holds the diff for a person under `suggest`, applies it at once under `auto-edit` and `full-auto`; never outside the \
 workspace, through a symbolic link, or on a protected name.
 
 Examples:
@@ -379,7 +389,7 @@ Examples:
   git diff | holdpoint apply --workspace ../copy -";
 
 const CHECK_HELP: &str = "\
-Exits with 0 when the command would run, 10 when it would be held, 77 when it would be denied. Hooks are programs, so
+Exits with 0 when the command would run, 10 when it would be held, 77 when it would be denied. Hooks are programs, so \
 they are named and not run.
 
 Examples:
@@ -399,7 +409,7 @@ Examples:
   holdpoint serve --listen 127.0.0.1:7171";
 
 const APPROVE_HELP: &str = "\
-Without --digest the plan is shown and a terminal is asked. With it nothing is asked: whoever gives the digest has seen
+Without --digest the plan is shown and a terminal is asked. With it nothing is asked: whoever gives the digest has seen \
 what it stands for.
 
 Examples:
@@ -407,7 +417,7 @@ Examples:
   holdpoint approve 7kq2m9wd3xr5t8va --digest 3f9c21ab77e0";
 
 const AGENTS_MD_HELP: &str = "\
-The global file first, then from the project root down to DIR; AGENTS.override.md stands in for AGENTS.md in its
+The global file first, then from the project root down to DIR; AGENTS.override.md stands in for AGENTS.md in its \
 directory. Blocks with the info string `holdpoint` in these files are enforced by every run.
 
 Examples:

@@ -229,11 +229,11 @@ _holdpoint() {
                     return 0
                     ;;
                 --sandbox)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "read-only workspace-write workspace-write-and-net" -- "${cur}"))
                     return 0
                     ;;
                 --approval)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "suggest auto-edit full-auto" -- "${cur}"))
                     return 0
                     ;;
                 --deny-read)
@@ -303,11 +303,11 @@ _holdpoint() {
                     return 0
                     ;;
                 --sandbox)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "read-only workspace-write workspace-write-and-net" -- "${cur}"))
                     return 0
                     ;;
                 --approval)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "suggest auto-edit full-auto" -- "${cur}"))
                     return 0
                     ;;
                 --deny-read)
@@ -359,11 +359,11 @@ _holdpoint() {
                     return 0
                     ;;
                 --sandbox)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "read-only workspace-write workspace-write-and-net" -- "${cur}"))
                     return 0
                     ;;
                 --approval)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "suggest auto-edit full-auto" -- "${cur}"))
                     return 0
                     ;;
                 --deny-read)
@@ -443,11 +443,11 @@ _holdpoint() {
                     return 0
                     ;;
                 --sandbox)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "read-only workspace-write workspace-write-and-net" -- "${cur}"))
                     return 0
                     ;;
                 --approval)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "suggest auto-edit full-auto" -- "${cur}"))
                     return 0
                     ;;
                 --deny-read)
@@ -495,11 +495,11 @@ _holdpoint() {
                     return 0
                     ;;
                 --sandbox)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "read-only workspace-write workspace-write-and-net" -- "${cur}"))
                     return 0
                     ;;
                 --approval)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "suggest auto-edit full-auto" -- "${cur}"))
                     return 0
                     ;;
                 --deny-read)
@@ -869,11 +869,11 @@ _holdpoint() {
                     return 0
                     ;;
                 --sandbox)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "read-only workspace-write workspace-write-and-net" -- "${cur}"))
                     return 0
                     ;;
                 --approval)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "suggest auto-edit full-auto" -- "${cur}"))
                     return 0
                     ;;
                 --deny-read)
@@ -1133,11 +1133,11 @@ _holdpoint() {
                     return 0
                     ;;
                 --sandbox)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "read-only workspace-write workspace-write-and-net" -- "${cur}"))
                     return 0
                     ;;
                 --approval)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "suggest auto-edit full-auto" -- "${cur}"))
                     return 0
                     ;;
                 --deny-read)

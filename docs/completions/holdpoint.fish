@@ -44,8 +44,12 @@ complete -c holdpoint -n "__fish_holdpoint_needs_command" -f -a "help" -d 'Print
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l sandbox -d 'How far the sandbox is closed' -r -f -a "read-only\t''
+workspace-write\t''
+workspace-write-and-net\t''"
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l approval -d 'What waits for a person' -r -f -a "suggest\t''
+auto-edit\t''
+full-auto\t''"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l hold-timeout -d 'How long a hold waits for a decision, such as 90s or 1h' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -l json -d 'Print one machine-readable result on standard output'
@@ -54,8 +58,12 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand run" -s V -l version
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l sandbox -d 'How far the sandbox is closed' -r -f -a "read-only\t''
+workspace-write\t''
+workspace-write-and-net\t''"
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l approval -d 'What waits for a person' -r -f -a "suggest\t''
+auto-edit\t''
+full-auto\t''"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l allow-missing -d 'Write the bundle although engines lack this protection; may be given more than once, or as a list with commas' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand bundle" -l json -d 'Print one machine-readable result on standard output'
@@ -75,8 +83,12 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l sandbox -d 'How far the sandbox is closed' -r -f -a "read-only\t''
+workspace-write\t''
+workspace-write-and-net\t''"
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l approval -d 'What waits for a person' -r -f -a "suggest\t''
+auto-edit\t''
+full-auto\t''"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help'
@@ -109,8 +121,12 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand session; and __fish_
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l sandbox -d 'How far the sandbox is closed' -r -f -a "read-only\t''
+workspace-write\t''
+workspace-write-and-net\t''"
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l approval -d 'What waits for a person' -r -f -a "suggest\t''
+auto-edit\t''
+full-auto\t''"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l hold-timeout -d 'How long a hold waits for a decision, such as 90s or 1h' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -l json -d 'Print one machine-readable result on standard output'
@@ -119,8 +135,12 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand apply" -s V -l versi
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l sandbox -d 'How far the sandbox is closed' -r -f -a "read-only\t''
+workspace-write\t''
+workspace-write-and-net\t''"
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l approval -d 'What waits for a person' -r -f -a "suggest\t''
+auto-edit\t''
+full-auto\t''"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -s h -l help -d 'Print help'
@@ -128,8 +148,12 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand check" -s V -l versi
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l sandbox -d 'How far the sandbox is closed' -r -f -a "read-only\t''
+workspace-write\t''
+workspace-write-and-net\t''"
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l approval -d 'What waits for a person' -r -f -a "suggest\t''
+auto-edit\t''
+full-auto\t''"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand explain" -s h -l help -d 'Print help'
@@ -161,8 +185,12 @@ complete -c holdpoint -n "__fish_holdpoint_using_subcommand agents-md" -s V -l v
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l config -d 'Use this configuration file in place of the user\'s own' -r -F
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l profile -d 'The profile to use' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l workspace -d 'The directory that may be worked in [default: the git root, else the current directory]' -r -f -a "(__fish_complete_directories)"
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l sandbox -d 'How far the sandbox is closed: read-only, workspace-write or workspace-write-and-net' -r
-complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l approval -d 'What waits for a person: suggest, auto-edit or full-auto' -r
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l sandbox -d 'How far the sandbox is closed' -r -f -a "read-only\t''
+workspace-write\t''
+workspace-write-and-net\t''"
+complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l approval -d 'What waits for a person' -r -f -a "suggest\t''
+auto-edit\t''
+full-auto\t''"
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l deny-read -d 'Deny reading what matches; may be given more than once. `!GLOB` excepts from those given before it' -r
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -l json -d 'Print one machine-readable result on standard output'
 complete -c holdpoint -n "__fish_holdpoint_using_subcommand doctor" -s h -l help -d 'Print help'

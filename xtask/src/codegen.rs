@@ -72,7 +72,11 @@ fn generate() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 
 /// One page for the command and one for each subcommand, as `holdpoint-run.1`.
 fn manual(command: &clap::Command, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
-    let man = clap_mangen::Man::new(command.clone()).source(concat!("holdpoint ", env!("CARGO_PKG_VERSION")));
+    // The usual synopsis names every option and leaves out the `--` before a command.
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let man = clap_mangen::Man::new(command.clone().override_usage(usage))
+        .source(concat!("holdpoint ", env!("CARGO_PKG_VERSION")));
     let name = man.get_filename();
     let mut text = Vec::new();
     man.render(&mut text)?;
@@ -83,4 +87,16 @@ fn manual(command: &clap::Command, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Re
         manual(subcommand, files)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_synopsis_shows_what_stands_before_a_command() {
+        let files = generate().unwrap();
+        let page = String::from_utf8_lossy(&files[Path::new("docs/man/holdpoint-session-run.1")]);
+        assert!(page.contains("\\fBholdpoint session run\\fR [OPTIONS] [NAME] \\-\\- <CMD>..."), "{page}");
+    }
 }

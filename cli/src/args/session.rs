@@ -145,7 +145,7 @@ Examples:
   holdpoint session stop";
 
 const SESSION_START_HELP: &str = "\
-The sandbox is made once, from the files and flags of this moment; the flags hold for every command in it. It ends when it
+The sandbox is made once, from the files and flags of this moment; the flags hold for every command in it. It ends when it \
 is stopped, when nobody has used it for --idle-timeout, or when its workspace is gone, and all that runs in it ends with it.
 
 Examples:
@@ -154,8 +154,8 @@ Examples:
   holdpoint session start --approval full-auto --idle-timeout 8h";
 
 const SESSION_RUN_HELP: &str = "\
-As `holdpoint run`, in a sandbox that lives already: the same rules, hooks and holds, judged with the files as they are now.
-When what the sandbox itself may do has changed since it was started, nothing runs (69): stop the session and start it again.
+As `holdpoint run`, in a sandbox that lives already: the same rules, hooks and holds, judged with the files as they are now. \
+When what the sandbox itself may do has changed since it was started, nothing runs (69): stop the session and start it again. \
 When this process ends, its command ends, and nothing else in the session.
 
 Paths are those inside, exist, and have no symbolic link on the way.
