@@ -34,6 +34,9 @@ fn check_runs_nothing_and_says_what_would_happen() {
     assert!(text.contains("not from here") && text.contains("config.toml:1"), "{text}");
     let done = machine.holdpoint(&["check", "--profile", "free", "--sandbox", "workspace-write-and-net", "--", "true"]);
     assert_eq!(done.code, 69, "a run could not be had: {done:?}");
+    assert!(done.out.contains("is not run") && !done.out.contains("may reach"), "{done:?}");
+    let done = machine.holdpoint(&["check", "--json", "--", "", "word"]);
+    assert!(done.code == 64 && json(&done)["next"] == "write: holdpoint check -- CMD ARGS", "{done:?}");
 }
 
 #[test]
@@ -143,11 +146,21 @@ fn every_subcommand_has_help_with_an_example() {
         assert!(done.out.contains(&format!("  holdpoint {name}")), "{name} has no example:\n{}", done.out);
         assert!(!done.out.contains('\u{1b}'), "no colours into a pipe");
     }
-    assert!(machine.holdpoint(&["--help"]).out.contains("75   no decision"));
+    let help = machine.holdpoint(&["--help"]).out;
+    assert!(help.contains("75   no decision"), "{help}");
+    assert!(help.lines().last().is_some_and(|line| line.starts_with("  holdpoint ")), "examples come last: {help}");
     assert!(machine.holdpoint(&["--version"]).out.starts_with("holdpoint "));
     for shell in ["bash", "zsh", "fish"] {
-        assert!(machine.holdpoint(&["completions", shell]).out.contains("agents-md"));
+        let completions = machine.holdpoint(&["completions", shell]).out;
+        for word in ["agents-md", "suggest", "auto-edit", "full-auto", "read-only", "workspace-write-and-net"] {
+            assert!(completions.contains(word), "{shell}: {word}");
+        }
     }
+    let script = "eval \"$(\"$0\" completions bash)\"; COMP_WORDS=(holdpoint run --approval ''); COMP_CWORD=3; \
+                  _holdpoint holdpoint '' --approval; echo \"${COMPREPLY[*]}\"";
+    let mut bash = Command::new("bash");
+    let offered = bash.args(["-c", script, env!("CARGO_BIN_EXE_holdpoint")]).output().expect("bash");
+    assert_eq!(String::from_utf8_lossy(&offered.stdout), "suggest auto-edit full-auto\n", "{offered:?}");
 }
 
 #[test]
@@ -156,6 +169,9 @@ fn a_wrong_command_line_is_64_and_runs_nothing() {
     for args in [
         &[][..],
         &["rnu"],
+        &["check", "--", ""],
+        &["check", "--json=", "--", "true"],
+        &["run", "--sandbox", "none", "--", "true"],
         &["run"],
         &["run", "--"],
         &["run", "--sandox", "x", "--", "touch", "ran"],

@@ -33,7 +33,7 @@ pub(crate) use words;
 pub enum SandboxMode {
     /// No sandbox at all, for machines that are disposable already. Only a profile can say so, never a flag.
     None,
-    /// The workspace is writable and the network is open, but never this host's own loopback.
+    /// The workspace is writable and the network is open, but never this host's own loopback. Not to be had yet: nothing is run.
     WorkspaceWriteAndNet,
     /// The workspace is writable, the network is closed.
     WorkspaceWrite,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use holdpoint_runtime::{Applied, Enforced, oci};
 use serde_json::json;
 
+use super::program_named;
 use crate::args::Bundle;
 use crate::confine::Confinement;
 use crate::error::Error;
@@ -22,9 +23,7 @@ use crate::report::{self, encoded};
 /// [`Error::Usage`] for a directory that cannot hold a bundle.
 pub(super) fn bundle(args: &Bundle) -> Result<u8, Error> {
     let usage = |why: String| Error::Usage { why, next: "write: holdpoint bundle DIR -- CMD ARGS".into() };
-    if args.argv.first().is_some_and(|program| program.is_empty()) {
-        return Err(usage("the command is empty".into()));
-    }
+    program_named(&args.argv, "holdpoint bundle DIR")?;
     let directory = resolved(&args.directory)
         .map_err(|error| usage(format!("{} cannot be made: {error}", args.directory.display())))?;
     let enforced = invocation::unattended(&args.flags, &args.argv, |loaded, confined, env| {

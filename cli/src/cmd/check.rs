@@ -5,6 +5,7 @@ use holdpoint_hooks::select;
 use holdpoint_policy::{HookEvent, HookOutcomes, Verdict, evaluate, explain};
 use serde_json::json;
 
+use super::program_named;
 use crate::args::Check;
 use crate::confine::confinement;
 use crate::error::Error;
@@ -15,8 +16,9 @@ use crate::{exit, invocation};
 /// Say what would happen.
 ///
 /// # Errors
-/// [`Error::Config`] and its kin: a policy that cannot be read says nothing.
+/// [`Error::Usage`] for no command; [`Error::Config`] and its kin: a policy that cannot be read says nothing.
 pub(super) fn check(args: &Check) -> Result<u8, Error> {
+    program_named(&args.argv, "holdpoint check")?;
     let loaded = load(&args.flags)?;
     let action = invocation::action(&loaded, &args.argv);
     let judgement = evaluate::evaluate(&loaded.policy, &action, &HookOutcomes::default());

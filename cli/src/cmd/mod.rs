@@ -13,6 +13,8 @@ mod run;
 mod serve;
 mod session;
 
+use std::ffi::OsString;
+
 use holdpoint_runtime::Opening;
 
 use crate::args::Command;
@@ -38,5 +40,16 @@ pub(crate) fn dispatch(command: Command, opening: Option<Opening>) -> Result<u8,
         Command::AgentsMd(args) => agents_md::agents_md(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),
+    }
+}
+
+/// Whether `argv` names a program at all; `form` is what to write.
+///
+/// # Errors
+/// [`Error::Usage`].
+fn program_named(argv: &[OsString], form: &str) -> Result<(), Error> {
+    match argv.first() {
+        Some(program) if !program.is_empty() => Ok(()),
+        _ => Err(Error::Usage { why: "the command is empty".into(), next: format!("write: {form} -- CMD ARGS") }),
     }
 }

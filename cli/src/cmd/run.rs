@@ -2,6 +2,7 @@
 
 use holdpoint_runtime::Opening;
 
+use super::program_named;
 use crate::args::Run;
 use crate::error::Error;
 use crate::invocation;
@@ -11,11 +12,6 @@ use crate::invocation;
 /// # Errors
 /// Whatever kept it from being run.
 pub(super) fn run(args: &Run, opening: Option<Opening>) -> Result<u8, Error> {
-    if args.argv.first().is_some_and(|program| program.is_empty()) {
-        return Err(Error::Usage {
-            why: "the command is empty".into(),
-            next: "write: holdpoint run -- CMD ARGS".into(),
-        });
-    }
+    program_named(&args.argv, "holdpoint run")?;
     invocation::run(&args.flags, &args.argv, args.wait.hold_timeout, opening)
 }

@@ -185,10 +185,7 @@ fn settle(log: &File) -> io::Result<()> {
 }
 
 fn run(args: &SessionRun) -> Result<u8, Error> {
-    if args.argv.first().is_some_and(|program| program.is_empty()) {
-        let next = "write: holdpoint session run -- CMD ARGS".into();
-        return Err(Error::Usage { why: "the command is empty".into(), next });
-    }
+    super::program_named(&args.argv, "holdpoint session run")?;
     let name = named(args.name.as_ref())?;
     let (stream, hello) = Place::open(&Places::find()?)?.connect(&name)?;
     let flags = hello.terms.flags().ok_or_else(|| Error::Internal {

@@ -26,7 +26,7 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
         ],
         SandboxMode::WorkspaceWriteAndNet => vec![
             format!("may read and write {place}, and read the system, not the rest of your home"),
-            "may reach the network, but never this host's own loopback nor the approval page".to_owned(),
+            "is not run: no sandbox of this mode can be had yet, for there is no safe path to the network".to_owned(),
         ],
     };
     let mut list = |start: &str, words: &[Sourced<String>]| {
