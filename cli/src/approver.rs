@@ -181,7 +181,7 @@ impl Approver {
 
     /// The server is gone: serve the same store ourselves, so that a person can still be asked.
     fn replace_server(&mut self, id: &HoldId, why: &str) -> Result<(), Error> {
-        self.say(&format!("the approval server is away ({})", report::encoded(why)));
+        self.say(&format!("the approval server is away ({})", report::readable(&why)));
         drop(self.server.take());
         let (client, server) = connect(&self.state)?;
         (self.client, self.server) = (Arc::new(client), server);

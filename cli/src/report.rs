@@ -4,6 +4,7 @@
 //! Holdpoint says, move the cursor or hide itself.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use holdpoint_policy::Reason;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::{exit, terminal};
 
 /// Where lines of Holdpoint's own go, encoded and with their ends.
@@ -62,14 +63,13 @@ pub(crate) fn rendered(error: &Error, colour: bool) -> String {
             // The renderer of the policy shows the source line and replaces control characters in it.
             out.push_str(&config.render(colour));
         }
-        Error::Denied { reasons, .. } => {
-            out.push_str(&format!("holdpoint: {}\n", short(&encoded(&error.to_string()))));
-            reasons_to(&mut out, reasons);
-        }
-        _ => out.push_str(&format!("holdpoint: {}\n", short(&encoded(&error.to_string())))),
+        _ => out.push_str(&format!("holdpoint: {}\n", readable(error))),
+    }
+    if let Error::Denied { reasons, .. } = error {
+        reasons_to(&mut out, reasons);
     }
     if let Some(next) = error.next() {
-        out.push_str(&format!("  {}\n", short(&encoded(next))));
+        out.push_str(&format!("  {}\n", readable(&next)));
     }
     out
 }
@@ -81,7 +81,7 @@ fn reasons_to(out: &mut String, reasons: &[Reason]) {
         } else {
             format!("  ({}, {})", encoded(&reason.rule), encoded(&reason.origin))
         };
-        out.push_str(&format!("  {}{from}\n", short(&encoded(&reason.text))));
+        out.push_str(&format!("  {}{from}\n", readable(&reason.text)));
     }
     if reasons.len() > SHOWN_REASONS {
         out.push_str(&format!("  and {} more\n", reasons.len() - SHOWN_REASONS));
@@ -96,11 +96,11 @@ pub fn error_json(error: &Error) -> Value {
         "exit": exit::of_error(error),
         "message": match error {
             Error::Config(config) => config.to_string(),
-            _ => error.to_string(),
+            _ => plain(error),
         },
     });
     if let Some(next) = error.next() {
-        object["next"] = next.into();
+        object["next"] = plain(&next).into();
     }
     match error {
         Error::Denied { by, reasons } => {
@@ -146,6 +146,11 @@ pub fn output(bytes: &[u8]) -> Result<(), Error> {
 pub fn encoded(message: &str) -> String {
     // Sentences of ours contain foreign names; only what is hidden needs an escape, a plain backslash does not.
     message.split('\\').map(|part| text::visible(part.as_bytes())).collect::<Vec<_>>().join("\\")
+}
+
+/// A message of whatever origin for a person, on one line.
+pub(crate) fn readable(message: &impl Display) -> String {
+    short(&encoded(&plain(message))).into_owned()
 }
 
 /// A message, or as much of its beginning and end as a person wants to see.

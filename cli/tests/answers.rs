@@ -102,6 +102,38 @@ fn doctor_tells_what_works_here() {
 }
 
 #[test]
+fn doctor_does_not_take_for_missing_what_it_cannot_see() {
+    let machine = Machine::new();
+    let covered = |how: &str, args: &[&str]| {
+        let command = machine.command(args);
+        let mut namespace = Command::new("unshare");
+        namespace.args(["-rmpf", "sh", "-c", &format!("mount {how} /proc && exec \"$@\""), "sh"]);
+        namespace.arg(command.get_program()).args(command.get_args()).current_dir(machine.workspace());
+        namespace.env("HOME", machine.home()).env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
+        finish(namespace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("unshare"))
+    };
+    let none = "-t tmpfs none";
+    let done = covered(none, &["doctor"]);
+    assert!(done.code == 69 && done.out.contains("MISSING  proc: /proc is not mounted"), "{done:?}");
+    for name in ["seccomp", "user-namespaces", "inotify"] {
+        assert!(done.out.contains(&format!("no       {name}: not known: /proc/")), "{done:?}");
+    }
+    assert!(!done.out.contains("CONFIG_SECCOMP") && !done.out.contains("os error"), "{done:?}");
+    let done = covered(none, &["run", "--profile", "free", "--", "true"]);
+    assert!(done.code == 69 && done.err.contains("/proc"), "{done:?}");
+    let done = covered(none, &["session", "start"]);
+    assert!(done.code == 70 && done.err.contains("/proc/self/exe"), "{done:?}");
+    // As much of it as a sandbox needs.
+    let done = covered("-t proc -o subset=pid none", &["doctor", "--json"]);
+    let told = json(&done);
+    let found = |name: &str| {
+        let findings = told["findings"].as_array().expect("a list");
+        findings.iter().find(|finding| finding["name"] == name).expect(name)["good"].as_bool()
+    };
+    assert_eq!((found("proc"), found("seccomp")), (Some(true), found("launch")), "{told}");
+}
+
+#[test]
 fn agents_md_drops_nothing_silently() {
     let machine = Machine::new();
     std::fs::write(machine.home().join(".config/holdpoint/AGENTS.md"), "global\n").expect("write");
@@ -243,6 +275,31 @@ fn words_of_a_wrong_command_line_cannot_draw_on_the_screen() {
         let done = machine.holdpoint(args);
         assert!([64, 126, 127].contains(&done.code) && done.err.len() < 2500, "{}", done.err.len());
         assert!(done.err.contains("more characters"), "{}", done.err);
+    }
+}
+
+#[test]
+fn no_number_of_the_kernel_is_shown() {
+    let machine = Machine::new();
+    machine.file("file", "text");
+    for (args, code) in [
+        (&["bundle", "file/bundle", "--", "true"][..], 64),
+        (&["apply", "no-such.patch"], 64),
+        (&["apply", "file/patch"], 64),
+        (&["run", "--workspace", "nowhere", "--", "true"], 78),
+        (&["run", "--config", "nowhere.toml", "--", "true"], 78),
+        (&["check", "--config", ".", "--", "true"], 78),
+        (&["run", "--profile", "free", "--", "./file"], 126),
+        (&["run", "--profile", "free", "--", "./no-such"], 127),
+        (&["agents-md", "nowhere"], 78),
+        (&["session", "run", "nobody", "--", "true"], 69),
+    ] {
+        let done = machine.holdpoint(args);
+        let told = machine.holdpoint(&[&args[..1], &["--json"], &args[1..]].concat());
+        for done in [&done, &told] {
+            assert!(!done.err.contains("os error") && !done.out.contains("os error"), "{args:?}: {done:?}");
+        }
+        assert_eq!(done.code, code, "{args:?}: {done:?}");
     }
 }
 

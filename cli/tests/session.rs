@@ -132,6 +132,18 @@ fn the_session_of_a_workspace_is_found_from_anywhere_in_it() {
 }
 
 #[test]
+fn whoever_names_no_session_is_told_which_there_are() {
+    let machine = Machine::new();
+    for args in [&["session", "run", "nobody", "--", "true"][..], &["session", "stop", "nobody"]] {
+        let done = machine.holdpoint(args);
+        assert!(done.code == 69 && done.err.contains("there is no session nobody\n  there is none"), "{done:?}");
+    }
+    let session = Session::start(machine, &["--profile", "free", "--name", "one"]);
+    let done = session.0.holdpoint(&["session", "run", "nobody", "--", "true"]);
+    assert!(done.code == 69 && done.err.contains("\n  there is one; to start"), "{done:?}");
+}
+
+#[test]
 fn a_name_is_taken_once() {
     let session = Session::free();
     let second = session.0.holdpoint(&["session", "start", "--profile", "free", "--json"]);

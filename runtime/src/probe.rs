@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::inotify::{InitFlags, Inotify};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Controller;
@@ -63,11 +64,12 @@ pub fn probe() -> Probe {
     // The proof: everything at once, for real.
     let tried = Sandbox::builder().system().start();
     let mut features = vec![
+        proc_here(),
         user_namespaces(&tried),
         mount_api(&kernel),
         openat2_resolves(),
         landlock(),
-        seccomp(),
+        seccomp(&tried),
         executable_memory(),
         inotify(),
         process_limit(&kernel),
@@ -83,11 +85,28 @@ fn feature(name: &str, needed: bool, present: bool, detail: impl Into<String>, a
     Feature { name: name.to_owned(), present, detail: detail.into(), needed, advice }
 }
 
+/// What cannot be looked at because a file of `/proc` is not there: neither present nor missing.
+fn unknown(name: &str, path: &str) -> Feature {
+    feature(name, false, false, format!("not known: {path} cannot be read"), "mount a whole /proc, then look again")
+}
+
+/// A sandbox is made and watched through `/proc`, and most of what follows is read there.
+fn proc_here() -> Feature {
+    let present = statfs("/proc").is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC);
+    let detail = if present { "/proc is mounted" } else { "/proc is not mounted, or covered" };
+    feature("proc", true, present, detail, "mount -t proc proc /proc; in a container, let the engine do it")
+}
+
 /// Whether a sandbox gets its namespaces, with the rights that belong to them.
 fn user_namespaces(tried: &Result<Sandbox, Error>) -> Feature {
     let refused = tried.as_ref().err().and_then(host::refused);
-    let most = number("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-    let detail = refused.map_or(format!("user.max_user_namespaces is {most}"), |(reason, _)| reason.to_owned());
+    const MOST: &str = "/proc/sys/user/max_user_namespaces";
+    let detail = match (refused, number(MOST)) {
+        (Some((reason, _)), _) => reason.to_owned(),
+        (None, Some(most)) => format!("user.max_user_namespaces is {most}"),
+        (None, None) if tried.is_ok() => "a sandbox has its own".to_owned(),
+        (None, None) => return unknown("user-namespaces", MOST),
+    };
     feature("user-namespaces", true, refused.is_none(), detail, refused.map_or("", |(_, fix)| fix))
 }
 
@@ -114,29 +133,41 @@ fn landlock() -> Feature {
     feature("landlock", true, landlocked::suffices(abi), detail, advice)
 }
 
-fn seccomp() -> Feature {
-    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+fn seccomp(tried: &Result<Sandbox, Error>) -> Feature {
+    const ACTIONS: &str = "/proc/sys/kernel/seccomp/actions_avail";
+    let actions = fs::read_to_string(ACTIONS).unwrap_or_default();
     let has = |wanted: &str| actions.split_whitespace().any(|action| action == wanted);
-    let present = ["kill_process", "errno", "allow"].into_iter().all(has);
-    let detail = if actions.is_empty() { "no seccomp".to_owned() } else { actions.trim().to_owned() };
+    let (present, detail) = match actions.trim() {
+        "" if tried.is_ok() => (true, "a sandbox is filtered"),
+        "" if !Path::new("/proc/sys/kernel").exists() => return unknown("seccomp", ACTIONS),
+        "" => (false, "no seccomp"),
+        actions => (["kill_process", "errno", "allow"].into_iter().all(has), actions),
+    };
     feature("seccomp", true, present, detail, "use a kernel with CONFIG_SECCOMP_FILTER")
 }
 
 /// The first program inside is executed from memory.
 fn executable_memory() -> Feature {
-    let value = number("/proc/sys/vm/memfd_noexec");
-    let detail = value.map_or("no vm.memfd_noexec".to_owned(), |value| format!("vm.memfd_noexec is {value}"));
-    feature("executable-memory", true, value.is_none_or(|value| value < 2), detail, "sysctl -w vm.memfd_noexec=1")
+    const REFUSED: &str = "/proc/sys/vm/memfd_noexec";
+    let (present, detail) = match number(REFUSED) {
+        Some(value) => (value < 2, format!("vm.memfd_noexec is {value}")),
+        None if !Path::new("/proc/sys/vm").exists() => return unknown("executable-memory", REFUSED),
+        None => (true, "no vm.memfd_noexec".to_owned()),
+    };
+    feature("executable-memory", true, present, detail, "sysctl -w vm.memfd_noexec=1")
 }
 
 /// Denied files that appear later are noticed with inotify.
 fn inotify() -> Feature {
-    let watches = number("/proc/sys/fs/inotify/max_user_watches").unwrap_or(0);
+    const WATCHED: &str = "/proc/sys/fs/inotify/max_user_watches";
     let tried = Inotify::init(InitFlags::IN_CLOEXEC);
-    let (present, detail) = match &tried {
-        Err(Errno::EMFILE) => (false, "fs.inotify.max_user_instances is used up".to_owned()),
-        Err(errno) => (false, format!("inotify: {}", errno.desc())),
-        Ok(_) => (watches >= WATCHES, format!("fs.inotify.max_user_watches is {watches}, one for each directory")),
+    let (present, detail) = match (&tried, number(WATCHED)) {
+        (Err(Errno::EMFILE), _) => (false, "fs.inotify.max_user_instances is used up".to_owned()),
+        (Err(errno), _) => (false, format!("inotify: {}", errno.desc())),
+        (Ok(_), None) => return unknown("inotify", WATCHED),
+        (Ok(_), Some(watches)) => {
+            (watches >= WATCHES, format!("fs.inotify.max_user_watches is {watches}, one for each directory"))
+        }
     };
     let advice = "sysctl -w fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512";
     // A small workspace needs few watches: only a kernel without any is unusable.
@@ -176,7 +207,8 @@ fn limits() -> [Feature; 3] {
 }
 
 fn overlay() -> Feature {
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    const KNOWN: &str = "/proc/filesystems";
+    let Ok(known) = fs::read_to_string(KNOWN) else { return unknown("overlayfs", KNOWN) };
     let present = known.split_whitespace().any(|name| name == "overlay");
     let detail = if present { "overlay is registered" } else { "overlay is not registered" };
     feature("overlayfs", false, present, detail, "modprobe overlay")

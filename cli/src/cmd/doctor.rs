@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::args::Doctor;
 use crate::confine::{confinement, plan_of_edits};
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::exit;
 use crate::load::load;
 use crate::places::{Places, resolved};
 use crate::process::{missing, not_started};
-use crate::report::{self, encoded};
+use crate::report::{self, encoded, readable};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -53,9 +53,9 @@ pub(super) fn doctor(args: &Doctor) -> Result<u8, Error> {
             (false, true) => "MISSING",
             (false, false) => "no     ",
         };
-        out.push_str(&format!("{mark}  {}: {}\n", encoded(&finding.name), encoded(&finding.detail)));
+        out.push_str(&format!("{mark}  {}: {}\n", encoded(&finding.name), readable(&finding.detail)));
         if let (false, Some(advice)) = (finding.good, &finding.advice) {
-            out.push_str(&format!("         {}\n", encoded(advice)));
+            out.push_str(&format!("         {}\n", readable(advice)));
         }
     }
     out.push_str(if unfit { "\n`holdpoint run` cannot work here.\n" } else { "\n`holdpoint run` can work here.\n" });
@@ -77,7 +77,7 @@ fn of_feature(feature: &probe::Feature) -> Finding {
 fn of_error(name: &str, error: &Error) -> Finding {
     let detail = match error {
         Error::Config(config) => config.to_string(),
-        other => other.to_string(),
+        other => plain(other),
     };
     Finding { name: name.into(), good: false, needed: true, detail, advice: error.next().map(str::to_owned) }
 }
@@ -155,8 +155,8 @@ fn server() -> Finding {
             let advice = "none is needed: a run that is held serves the page itself; `holdpoint serve` keeps one";
             (false, "not running".to_owned(), Some(advice.to_owned()))
         }
-        Ok(Err(error)) => (false, error.to_string(), None),
-        Err(error) => (false, error.to_string(), None),
+        Ok(Err(error)) => (false, plain(&error), None),
+        Err(error) => (false, plain(&error), None),
     };
     Finding { name: "approval server".into(), good, needed: false, detail, advice }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::args::Explain;
 use crate::confine::confinement;
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::exit;
 use crate::load::{Loaded, load};
 use crate::process::not_started;
@@ -78,7 +78,7 @@ impl Denied {
             Ok(None) => Denied::default(),
             Err(error) => {
                 let next = error.next().map(|next| format!("; {next}")).unwrap_or_default();
-                Denied { refused: Some(format!("{error}{next}")), ..Denied::default() }
+                Denied { refused: Some(plain(&format!("{error}{next}"))), ..Denied::default() }
             }
         }
     }

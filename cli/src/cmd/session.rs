@@ -64,7 +64,8 @@ fn start(args: &SessionStart) -> Result<u8, Error> {
     // This very program, whatever its file is called by now.
     let mut keeper = Command::new("/proc/self/exe");
     keeper.arg0("holdpoint").args(["session", "keep", name.as_str()]).current_dir(&root);
-    let mut keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(wrong)?;
+    let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut keeper = keeper.map_err(|error| wrong(io::Error::other(format!("/proc/self/exe: {error}"))))?;
     if let Some(mut input) = keeper.stdin.take() {
         let order = serde_json::to_vec(&order).map_err(|error| wrong(error.into()))?;
         // One that has ended already says why in its exit code.

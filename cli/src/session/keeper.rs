@@ -101,7 +101,7 @@ pub(crate) fn keep(keeper: Keeper, listener: &UnixListener, signals: &Signals) -
             let shared = &shared;
             let attend = move || {
                 if let Err(error) = shared.attend(&stream) {
-                    report::say(&report::encoded(&format!("a connection failed: {error}")));
+                    report::say(&report::readable(&format!("a connection failed: {error}")));
                 }
                 *shared.last() = Instant::now();
                 shared.connected.fetch_sub(1, Ordering::SeqCst);

@@ -142,11 +142,9 @@ impl Place {
 
     fn unknown(&self, name: &Name) -> Error {
         let others: Vec<String> = self.names().unwrap_or_default().iter().map(Name::to_string).collect();
+        let there = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
         let why = format!("there is no session {name}");
-        let next = match others.as_slice() {
-            [] => format!("start one: holdpoint session start --name {name}"),
-            others => format!("there is {}; or start one: holdpoint session start --name {name}", others.join(", ")),
-        };
+        let next = format!("there is {there}; to start one: holdpoint session start --name {name}");
         Error::Session { why, next }
     }
 
