@@ -133,12 +133,9 @@ impl Error {
         Self::Usage { why: paragraph(why.trim_start_matches("error: ")), next: next.join("; ") }
     }
 
-    /// [`Error::Internal`]: there was no thread to do `what` with.
+    /// [`Error::Internal`]: there was no thread, or no process, to do `what` with.
     pub(crate) fn no_thread(what: &str, source: &impl std::fmt::Display) -> Self {
-        let why = format!(
-            "no thread is to be had: {}; allow more processes (`ulimit -u`, or pids.max of the control group)",
-            plain(source)
-        );
+        let why = format!("no thread is to be had: {}; {MORE_PROCESSES}", plain(source));
         Self::Internal { what: what.into(), why }
     }
 
@@ -177,6 +174,9 @@ impl Error {
         }
     }
 }
+
+/// What to do when the kernel gives no thread.
+pub(crate) const MORE_PROCESSES: &str = "allow more processes (`ulimit -u`, or pids.max of the control group)";
 
 /// What went wrong in words: the standard library adds the kernel's numbers, which say nothing more to a person.
 pub(crate) fn plain(error: &impl std::fmt::Display) -> String {

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::confine::Confinement;
-use crate::error::{Error, plain};
+use crate::error::{Error, MORE_PROCESSES, plain};
 use crate::session::{Agreed, Running};
 use crate::terminal;
 
@@ -267,7 +267,12 @@ pub(crate) fn not_started(error: runtime::Error) -> Error {
             }
             Error::Setting { what: format!("{what} {}", path.display()), why: why.to_owned(), next: next.to_owned() }
         }
-        other => Error::Unenforceable { what: "the sandbox".into(), why: chain(&other), next: doctor.into() },
+        other => {
+            let full =
+                matches!(&other, runtime::Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock);
+            let next = if full { MORE_PROCESSES } else { doctor };
+            Error::Unenforceable { what: "the sandbox".into(), why: chain(&other), next: next.into() }
+        }
     }
 }
 
@@ -277,6 +282,11 @@ fn not_spawned(execution: &Execution<'_>, error: runtime::Error) -> Error {
         // A directory that is denied or not shown.
         error @ runtime::Error::Spawn { stage: "enter", .. } => {
             Error::NotExecutable { program: shown(execution), why: chain(&error) }
+        }
+        runtime::Error::Spawn { source, .. } | runtime::Error::Io { source, .. }
+            if source.kind() == io::ErrorKind::WouldBlock =>
+        {
+            Error::no_thread(&format!("run {}", shown(execution)), &source)
         }
         other => Error::Internal { what: format!("run {}", shown(execution)), why: chain(&other) },
     }

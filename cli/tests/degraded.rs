@@ -1,11 +1,12 @@
-//! Machines that give no namespaces: what is said there, and what still runs when the profile allows that.
+//! Machines that give no namespaces, or no threads: what is said there, and what still runs when the profile allows that.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
 mod support;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use support::{Done, Machine, finish, json};
 
@@ -39,7 +40,7 @@ fn holdpoint(machine: &Machine, host: &str, args: &[&str]) -> Done {
             None => outer.env_remove(name),
         };
     }
-    outer.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    outer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(outer.spawn().unwrap())
 }
 
@@ -80,4 +81,75 @@ fn a_profile_that_allows_it_runs_and_says_so_in_one_line() {
     }
     let done = machine.holdpoint(&["run", "--profile", "knowing", "--", "true"]);
     assert_eq!((done.code, done.err.as_str()), (0, ""), "nothing is given up where nothing is missing");
+}
+
+/// Runs a script as a user who has no other process; `$H` is the program.
+fn alone(machine: &Machine, script: &str) -> Done {
+    let root = machine.root();
+    let program = root.join("holdpoint");
+    if !program.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_holdpoint"), &program).unwrap();
+    }
+    // Root has as many processes as he likes. Of others the kernel counts those of a namespace by themselves.
+    let mut outer = if nix::unistd::geteuid().is_root() {
+        // Whatever ended but is not collected yet still counts.
+        static USERS: AtomicU32 = AtomicU32::new(0);
+        let user = 60_000 + (std::process::id() % 50) * 100 + USERS.fetch_add(1, Ordering::Relaxed) % 100;
+        let owned = Command::new("chown").arg("-R").arg(format!("{user}:{user}")).arg(&root).status().unwrap();
+        assert!(owned.success());
+        let mut outer = Command::new("setpriv");
+        outer.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
+        outer
+    } else {
+        let mut outer = Command::new("unshare");
+        outer.args(["--user", "--map-current-user"]);
+        outer
+    };
+    outer.args(["sh", "-c", script]).env_clear().env("HOME", machine.home()).env("H", program);
+    outer.env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(machine.workspace());
+    finish(outer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+#[test]
+fn where_no_thread_is_to_be_had_nothing_runs_and_that_is_said() {
+    let machine = Machine::new();
+    let with = |most: u32, args: &str| alone(&machine, &format!("exec prlimit --nproc={most}:{most} $H {args}"));
+    let said = |done: &Done| ["ulimit -u", "RLIMIT_NPROC"].iter().any(|word| done.err.contains(word));
+    // A run goes on only with all that it needs; the last is the control.
+    for (args, last) in [("run --profile free -- true", 0), ("run --hold-timeout 1s -- true", 75)] {
+        let mut refused = 0;
+        let done = (1..40).map(|most| with(most, args)).find(|done| {
+            let through = done.code == last;
+            assert!(through || [69, 70].contains(&done.code) && said(done), "{args}: {done:?}");
+            assert!(!done.err.contains("panicked"), "{args}: {done:?}");
+            refused += u32::from(!through);
+            through
+        });
+        assert!(done.is_some() && refused > 1, "{args}: {refused}, {done:?}");
+    }
+    for args in ["serve", "session start"] {
+        let done = with(1, args);
+        assert!(done.code == 70 && done.err.contains("no thread is to be had") && said(&done), "{args}: {done:?}");
+    }
+}
+
+#[test]
+fn a_keeper_without_a_thread_can_be_stopped() {
+    let machine = Machine::new();
+    let script = "prlimit --nproc=$N:$N $H session start --profile free > /dev/null || exit 7
+                  $H session run -- true && echo ran
+                  $H session stop && $H session list";
+    let mut killed = 0;
+    let control = (1..40).map(|most| alone(&machine, &format!("N={most}; {script}"))).find(|done| match done.code {
+        7 => false,
+        _ if done.out.starts_with("ran\n") => true,
+        // One that has a thread for us may still have no process for a command.
+        code => {
+            assert!(code == 0 && done.out.ends_with("\nno session lives\n"), "{done:?}");
+            killed += u32::from(done.out.starts_with("killed ") && done.err.contains("it hung up"));
+            false
+        }
+    });
+    let control = control.unwrap();
+    assert!(killed > 0 && control.out.contains("\nstopped "), "{killed}: {control:?}");
 }

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use holdpoint_approval_web::hold::HoldId;
 use holdpoint_policy::HookEvent;
@@ -26,6 +27,9 @@ use crate::session::{
 };
 use crate::signals::Signals;
 use crate::{exit, identity, inner, invocation};
+
+/// How long to wait before another try, when a keeper has hung up.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a session may take to end everything inside.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,8 +68,11 @@ fn start(args: &SessionStart) -> Result<u8, Error> {
     // This very program, whatever its file is called by now.
     let mut keeper = Command::new("/proc/self/exe");
     keeper.arg0("holdpoint").args(["session", "keep", name.as_str()]).current_dir(&root);
-    let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut keeper = keeper.map_err(|error| wrong(io::Error::other(format!("/proc/self/exe: {error}"))))?;
+    let started = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut keeper = started.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::no_thread("start the session", &error),
+        _ => wrong(io::Error::other(format!("/proc/self/exe: {error}"))),
+    })?;
     if let Some(mut input) = keeper.stdin.take() {
         let order = serde_json::to_vec(&order).map_err(|error| wrong(error.into()))?;
         // One that has ended already says why in its exit code.
@@ -310,15 +317,24 @@ enum Ending {
 
 /// Ask a keeper to end, and wait until it has: then nothing inside is left. One that does not answer is killed.
 fn end(place: &Place, name: &Name) -> Result<Ending, Error> {
-    let reached = place.reach(name)?;
-    let mut stream = &reached.stream;
     let wrong = |error: io::Error| Error::io(format!("stop session {name}"), error);
-    // What it says is of no matter; that it says something is.
-    if session::greeted(stream, GLANCE).is_err_and(|error| session::is_silence(&error)) {
-        reached.kill().map_err(wrong)?;
-        place.clean(name);
-        return Ok(Ending::Killed);
-    }
+    let patience = Instant::now() + GLANCE;
+    let reached = loop {
+        let reached = place.reach(name)?;
+        // What it says is of no matter; that it says something is.
+        match session::greeted(&reached.stream, GLANCE) {
+            // It is about to end, or has no thread for us.
+            Ok(None) if Instant::now() < patience => thread::sleep(PAUSE),
+            Err(error) if !session::is_silence(&error) => break reached,
+            Ok(Some(_)) => break reached,
+            Ok(None) | Err(_) => {
+                place.kill(name, reached.keeper).map_err(wrong)?;
+                place.clean(name);
+                return Ok(Ending::Killed);
+            }
+        }
+    };
+    let mut stream = &reached.stream;
     stream.set_read_timeout(Some(PATIENCE)).map_err(wrong)?;
     session::send(stream, &Ask::Stop, &[]).map_err(wrong)?;
     io::copy(&mut stream, &mut io::sink()).map_err(|error| match session::is_silence(&error) {

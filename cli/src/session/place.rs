@@ -175,26 +175,15 @@ impl Place {
         };
         Err(Error::Session { why: format!("session {name} cannot be used: {why}"), next })
     }
-}
 
-/// A keeper that was reached and has said nothing yet.
-#[derive(Debug)]
-pub(crate) struct Reached {
-    pub(crate) stream: UnixStream,
-    /// Its process: whoever listens at the socket is a keeper.
-    pub(crate) keeper: Pid,
-}
-
-impl Reached {
-    /// Kill the keeper, and with it all that runs in its session; returns when it is gone.
+    /// Kill a keeper, and with it all that runs in its session; returns when it is gone.
     ///
     /// # Errors
     /// When it is gone already, or cannot be killed.
-    pub(crate) fn kill(&self) -> io::Result<()> {
-        let process = pidfd_open(self.keeper, PidfdFlags::empty())?;
-        // Nobody has listened since it ended: as long as we are connected, the number is still the keeper's.
-        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
-        if poll(&mut fds, PollTimeout::ZERO)? != 0 {
+    pub(crate) fn kill(&self, name: &Name, keeper: Pid) -> io::Result<()> {
+        let process = pidfd_open(keeper, PidfdFlags::empty())?;
+        // Nobody has listened since it ended: as long as it listens, the number is still the keeper's.
+        if peer(&UnixStream::connect(self.socket(name))?)? != keeper {
             return Err(ErrorKind::NotConnected.into());
         }
         pidfd_send_signal(&process, Signal::KILL)?;
@@ -204,6 +193,14 @@ impl Reached {
         )?;
         Ok(())
     }
+}
+
+/// A keeper that was reached and has said nothing yet.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) stream: UnixStream,
+    /// Its process: whoever listens at the socket is a keeper.
+    pub(crate) keeper: Pid,
 }
 
 /// What a keeper says first, within this time; `None` when it hangs up.
