@@ -218,7 +218,7 @@ fn list(answer: &Answer) -> Result<u8, Error> {
     let mut found = Vec::new();
     for name in place.names()? {
         match place.reach(&name) {
-            Ok(reached) => found.extend(look(&name, &reached)),
+            Ok(reached) => found.extend(look(&place, &name, &reached)),
             // The socket of one that was killed is gone now.
             Err(Error::Session { .. }) => {}
             Err(error) => return Err(error),
@@ -250,7 +250,7 @@ enum Found {
 }
 
 /// How a session is; nothing when it just ends.
-fn look(name: &Name, reached: &Reached) -> Option<Found> {
+fn look(place: &Place, name: &Name, reached: &Reached) -> Option<Found> {
     let stream = &reached.stream;
     let problem = match session::greeted(stream, GLANCE) {
         Ok(Some(hello)) if hello.version == VERSION => {
@@ -262,7 +262,11 @@ fn look(name: &Name, reached: &Reached) -> Option<Found> {
             }
         }
         Ok(Some(hello)) => io::Error::other(format!("it is Holdpoint {}, and this is {VERSION}", hello.version)),
-        Ok(None) => return None,
+        Ok(None) => {
+            thread::sleep(PAUSE);
+            place.reach(name).ok()?;
+            io::Error::other("it hangs up; it may get no thread")
+        }
         Err(error) => error,
     };
     let problem = if session::is_silence(&problem) { "it does not answer".to_owned() } else { plain(&problem) };
