@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use holdpoint_runtime::Limit;
+use holdpoint_runtime::{Limit, Trap};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::exit;
 use crate::process::Process;
 use crate::relay::Relay;
+use crate::report;
 use crate::signals::Signals;
 
 /// How long a command may take to end by itself after we were told to end.
@@ -31,11 +32,12 @@ pub(crate) enum Ended {
     TooMuch,
 }
 
-/// A command that has ended, and the limits it reached before.
+/// A command that has ended, the limits it reached before, and what it has left for programs outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finished {
     pub(crate) ended: Ended,
     pub(crate) reached: Vec<Limit>,
+    pub(crate) traps: Vec<Trap>,
 }
 
 /// The limits that are held here, because no sandbox can.
@@ -79,8 +81,9 @@ pub(crate) fn attend(mut process: Process, signals: &Signals, bounds: Bounds) ->
         Ok(Ended::TooMuch) => Some(Limit::Output),
         _ => None,
     });
-    process.end();
-    Ok(Finished { ended: ended?, reached })
+    let traps = process.end();
+    report::tell(&report::left_behind(&traps));
+    Ok(Finished { ended: ended?, reached, traps })
 }
 
 fn watch(

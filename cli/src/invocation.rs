@@ -212,6 +212,7 @@ impl<'a> Invocation<'a> {
             Ended::OutOfTime | Ended::TooMuch => json!({"exit_code": null, "signal": 9}),
         };
         response["limits_reached"] = reached.iter().map(|limit| limit.key).collect();
+        response["left_behind"] = finished.traps.iter().map(ToString::to_string).collect();
         if reached.iter().any(|limit| limit.key == "wall_time") {
             response["out_of_time"] = true.into();
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus};
 
 use holdpoint_policy::Loss;
-use holdpoint_runtime::{self as runtime, Enforced, Limit, Opening, Sandbox};
+use holdpoint_runtime::{self as runtime, Enforced, Limit, Opening, Sandbox, Trap};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -226,16 +226,23 @@ impl Process {
         }
     }
 
-    /// Kill everything that is the command's own and wait until it is gone.
-    pub(crate) fn end(self) {
+    /// Kill everything that is the command's own and wait until it is gone. Gives what it has left for programs outside; the
+    /// keeper of a session tells that itself.
+    pub(crate) fn end(self) -> Vec<Trap> {
         match self {
-            Self::Inside { sandbox, .. } => sandbox.leave(),
+            Self::Inside { sandbox, .. } => {
+                sandbox.end();
+                let traps = sandbox.traps();
+                sandbox.leave();
+                return traps;
+            }
             Self::InSession(running) => running.end(),
             Self::Bare { mut child, group } => {
                 send(&child, group, Signal::SIGKILL).ok();
                 drop(child.wait());
             }
         }
+        Vec::new()
     }
 }
 

@@ -107,7 +107,7 @@ mod tests {
     use std::process::ExitStatus;
 
     fn finished(status: i32, reached: &[Limit]) -> Finished {
-        Finished { ended: Ended::Itself(ExitStatus::from_raw(status)), reached: reached.to_vec() }
+        Finished { ended: Ended::Itself(ExitStatus::from_raw(status)), reached: reached.to_vec(), traps: Vec::new() }
     }
 
     fn limits() -> Limits {

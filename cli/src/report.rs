@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use holdpoint_approval_web::text;
 use holdpoint_policy::Reason;
+use holdpoint_runtime::Trap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -46,6 +47,13 @@ pub(crate) fn tell(text: &str) {
     } else {
         drop(stderr.write_all(text.as_bytes()));
     }
+}
+
+/// What a command has left for programs outside, as [`tell`] expects it; nothing when that is nothing.
+pub(crate) fn left_behind(traps: &[Trap]) -> String {
+    let shown = traps.iter().take(SHOWN_REASONS).map(|trap| line(&encoded(&format!("left behind: {trap}"))));
+    let more = traps.len().saturating_sub(SHOWN_REASONS);
+    shown.chain((more > 0).then(|| line(&format!("left behind: {more} more of the same kind")))).collect()
 }
 
 /// Tell the person about an error, on at most one screen.

@@ -577,3 +577,28 @@ fn what_is_not_protected_is_said_to_scripts_as_well() {
     assert!(done.code == 0 && done.err.lines().count() == 1, "{done:?}");
     assert!(done.err.contains("not protected: tracked by git"), "{done:?}");
 }
+
+#[test]
+fn what_a_command_leaves_for_git_outside_is_said() {
+    let machine = Machine::new();
+    std::fs::create_dir(machine.workspace().join("src")).unwrap();
+    let quiet = machine.run(&[
+        "sh",
+        "-c",
+        "git init -q src/plain && git -C src/plain commit -q --allow-empty -m x 2> /dev/null; ls src",
+    ]);
+    assert_eq!((quiet.code, quiet.out.as_str(), quiet.err.as_str()), (0, "plain\n", ""));
+    let plant = "git init -q src/new && git -C src/new config core.fsmonitor ./x && printf '\\33[2J' > /dev/null";
+    let done = machine.run(&["sh", "-c", plant]);
+    assert_eq!(done.code, 0);
+    let line = done.err.lines().find(|line| line.contains("left behind")).unwrap_or_default();
+    assert!(line.contains("/src/new/.git is a new repository") && line.contains("(core.fsmonitor)"), "{}", done.err);
+    // What was there before is no news.
+    let done = machine.run(&["touch", "src/new/y"]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    let many = "for i in $(seq 20); do git init -q src/n$i; git -C src/n$i config core.pager x; done; ln -s x \"$(printf 'src/\\033')\"";
+    let done = machine.run(&["sh", "-c", many]);
+    let lines: Vec<&str> = done.err.lines().filter(|line| line.contains("left behind")).collect();
+    assert_eq!(lines.len(), 9, "{}", done.err);
+    assert!(lines[8].contains("12 more"), "{}", done.err);
+}

@@ -688,3 +688,16 @@ fn a_keeper_holds_nothing_of_whoever_started_it() {
     let _session = Session(machine);
     assert_eq!((done.code, done.out.as_str()), (0, "free\n"), "{}", done.err);
 }
+
+#[test]
+fn what_a_command_leaves_for_git_outside_is_said_with_the_next_one_and_at_the_end() {
+    let session = Session::free();
+    assert_eq!(session.shell("mkdir src; git init -q src/one; git -C src/one config core.pager x").err, "");
+    let told = |done: &Done| done.err.matches("is a new repository").count();
+    eventually("anybody who was told", || (told(&session.run(&["true"])) == 1).then_some(()));
+    assert_eq!(told(&session.run(&["true"])), 0);
+    assert_eq!(session.shell("git init -q src/two; git -C src/two config core.pager x").code, 0);
+    let stopped = session.0.holdpoint(&["session", "stop"]);
+    assert_eq!((stopped.code, told(&stopped)), (0, 1), "{}", stopped.err);
+    assert!(stopped.err.contains("src/two/.git"), "{}", stopped.err);
+}

@@ -129,6 +129,7 @@ mod survey;
 mod sweep;
 mod sys;
 mod threads;
+mod traps;
 mod tree;
 mod view;
 mod warden;
@@ -145,6 +146,7 @@ pub use opening::Opening;
 pub use plan::{Access, Denied, Kept, Limits, Masked, Mount, Net, Plan};
 pub use sandbox::Sandbox;
 pub use stdio::Stdio;
+pub use traps::Trap;
 
 /// What is shown to embedders in the README is compiled and run.
 #[cfg(doctest)]

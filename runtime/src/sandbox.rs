@@ -29,8 +29,14 @@ use crate::{
         launch::{self, Started},
         wire::Request,
     },
-    threads, view,
+    threads,
+    traps::{self, Trap},
+    view,
     watch::{Beginning, Watch, WatchError},
+};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 use std::{
     collections::BTreeMap,
@@ -327,6 +333,23 @@ impl Sandbox {
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.first.pidfd.as_fd()
+    }
+
+    /// What commands have left in the workspace so far that makes a program outside run or write something for them. Looks
+    /// once at each directory of the workspace; those on paths that were writable besides are looked at where the plan has
+    /// patterns.
+    #[must_use]
+    pub fn traps(&self) -> Vec<Trap> {
+        traps::look(self.plan())
+    }
+
+    /// Ends everything inside. Of what is asked of it from then on, nothing changes any more.
+    pub fn end(&self) {
+        if !self.ground.emptied.load(Ordering::Acquire) {
+            ending::end(self.restricted.is_none().then(|| self.first.pidfd.as_fd()), &self.ground.control);
+            let mut gone = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
+            while poll(&mut gone, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        }
     }
 
     /// Ends everything inside and waits until it is gone.

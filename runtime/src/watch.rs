@@ -443,7 +443,7 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 /// Whether entries of `directory` changed after `since`. By the change time, which nobody can set.
-fn changed_after(directory: &Path, since: SystemTime) -> bool {
+pub(crate) fn changed_after(directory: &Path, since: SystemTime) -> bool {
     let Ok(status) = directory.symlink_metadata() else { return true };
     let (Ok(seconds), Ok(nanos)) = (u64::try_from(status.ctime()), u32::try_from(status.ctime_nsec())) else {
         return true;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -338,10 +339,10 @@ fn end(place: &Place, name: &Name) -> Result<Ending, Error> {
             }
         }
     };
-    let mut stream = &reached.stream;
+    let stream = &reached.stream;
     stream.set_read_timeout(Some(PATIENCE)).map_err(wrong)?;
     session::send(stream, &Ask::Stop, &[]).map_err(wrong)?;
-    io::copy(&mut stream, &mut io::sink()).map_err(|error| match session::is_silence(&error) {
+    until_closed(stream).map_err(|error| match session::is_silence(&error) {
         true => Error::Session {
             why: format!("session {name} was told to stop and has not ended within {} s", PATIENCE.as_secs()),
             next: format!("wait, or kill its keeper and all that runs in it: kill -KILL {}", reached.keeper),
@@ -349,4 +350,18 @@ fn end(place: &Place, name: &Name) -> Result<Ending, Error> {
         false => wrong(error),
     })?;
     Ok(Ending::Stopped)
+}
+
+/// Waits for the end of a conversation, and passes on what is said to the person meanwhile.
+fn until_closed(mut stream: &UnixStream) -> io::Result<()> {
+    loop {
+        match session::receive::<Told>(stream) {
+            Ok(Some((Told::Said(text), _))) => report::tell(&text),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(error) if session::is_silence(&error) => return Err(error),
+            // Of another version, maybe: that it closes is what counts.
+            Err(_) => return io::copy(&mut stream, &mut io::sink()).map(drop),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The process that keeps a session: holds the sandbox, runs in it what its own user asks, and ends with it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use holdpoint_runtime::{Child, Error as Runtime, Sandbox, Stdio};
+use holdpoint_runtime::{Child, Error as Runtime, Sandbox, Stdio, Trap};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -58,6 +59,15 @@ struct Shared<'a> {
     ending: Mutex<(Option<io::PipeWriter>, String)>,
     /// Those who wait for the end.
     waiting: Mutex<Vec<UnixStream>>,
+    left: Mutex<Left>,
+}
+
+/// What commands have left for programs outside.
+#[derive(Default)]
+struct Left {
+    all: BTreeSet<Trap>,
+    /// Nobody has been told of these yet.
+    untold: Vec<Trap>,
 }
 
 /// How a session has ended.
@@ -93,6 +103,7 @@ pub(crate) fn keep(keeper: Keeper, listener: &UnixListener, signals: &Signals) -
         end,
         ending: Mutex::new((Some(ending), String::new())),
         waiting: Mutex::default(),
+        left: Mutex::default(),
     };
     listener.set_nonblocking(true)?;
     thread::scope(|scope| {
@@ -113,8 +124,16 @@ pub(crate) fn keep(keeper: Keeper, listener: &UnixListener, signals: &Signals) -
             }
         }
     });
-    let why = shared.why();
+    keeper.sandbox.end();
+    shared.look_behind();
+    let (why, left) = (shared.why(), shared.left_behind());
     let waiting = shared.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Nobody may wait: then it stands in the log.
+    report::tell(&left);
+    for stream in waiting.iter().filter(|_| !left.is_empty()) {
+        // Whoever does not wait any more has nothing to be told.
+        send(stream, &Told::Said(left.clone()), &[]).ok();
+    }
     keeper.sandbox.shut_down();
     Ok(Ended { why, _waiting: waiting })
 }
@@ -190,6 +209,8 @@ impl Shared<'_> {
                 self.running.fetch_add(1, Ordering::Relaxed);
                 let done = self.run(stream, &run, fds);
                 self.running.fetch_sub(1, Ordering::Relaxed);
+                // Whoever asked has the answer: in a large workspace they would wait longer for this than for their command.
+                self.look_behind();
                 done
             }
             Some((Ask::Status, _)) => {
@@ -206,6 +227,20 @@ impl Shared<'_> {
             }
             Some((Ask::Signal(_) | Ask::Kill, _)) | None => Ok(()),
         }
+    }
+
+    fn look_behind(&self) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        for trap in self.keeper.sandbox.traps() {
+            if left.all.insert(trap.clone()) {
+                left.untold.push(trap);
+            }
+        }
+    }
+
+    /// What nobody has been told yet, for a person.
+    fn left_behind(&self) -> String {
+        report::left_behind(&std::mem::take(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner).untold))
     }
 
     fn run(&self, stream: &UnixStream, run: &Run, fds: Vec<OwnedFd>) -> io::Result<()> {
@@ -225,6 +260,10 @@ impl Shared<'_> {
         let terminal = child.terminal.take();
         let passed: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
         let told = send(stream, &Told::Started, &passed).and_then(|()| {
+            let left = self.left_behind();
+            if !left.is_empty() {
+                send(stream, &Told::Said(left), &[])?;
+            }
             let guest = guests.enter(child.id())?;
             self.follow(stream, &mut child, &guest)
         });

@@ -8,6 +8,7 @@
 //! workspace as well.
 
 mod index;
+mod programs;
 mod settings;
 
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ use super::protect::Guarded;
 use super::walk::{Kind, entry_at, kind_at};
 use super::{Mask, Protected, StandIn};
 use index::for_each_path;
+pub(crate) use programs::git_programs;
 pub(super) use settings::Setting;
 use settings::settings;
 

@@ -15,10 +15,11 @@ pub(super) fn settings(text: &[u8]) -> Vec<Setting> {
                 let end =
                     after.iter().position(|byte| matches!(byte, b']' | b' ' | b'"' | b'\n')).unwrap_or(after.len());
                 section = after[..end].to_ascii_lowercase();
-                // A subsection stands in quotes and may hold a bracket.
-                let mut quoted = false;
+                // A subsection stands in quotes and may hold a bracket, and quotes after a backslash.
+                let (mut quoted, mut escaped) = (false, false);
                 let close = after.iter().position(|&byte| {
-                    quoted ^= byte == b'"';
+                    quoted ^= byte == b'"' && !escaped;
+                    escaped = byte == b'\\' && !escaped;
                     byte == b'\n' || (byte == b']' && !quoted)
                 });
                 rest = close.map_or(&[], |close| &after[close + 1..]);

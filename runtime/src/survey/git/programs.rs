@@ -1,0 +1,106 @@
+//! What a repository makes git run: settings that name programs, and hooks.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::super::walk::{Kind, entry_at, kind_at};
+use super::settings::{Setting, settings};
+use super::{LARGEST_CONFIG, common_dir, gitdir, read};
+
+/// The settings that git itself writes into a repository, and others that name no program (git-config(1)); `*` is all of a
+/// section. What is not among them is told: a list of those that do name one would grow with every version of git.
+const HARMLESS: [(&str, &str); 24] = [
+    (
+        "core",
+        "repositoryformatversion filemode bare logallrefupdates ignorecase precomposeunicode symlinks worktree autocrlf eol \
+         safecrlf quotepath abbrev untrackedcache sparsecheckout sparsecheckoutcone longpaths fscache commitgraph \
+         multipackindex",
+    ),
+    ("remote", "url pushurl fetch push tagopt prune promisor partialclonefilter mirror"),
+    ("branch", "remote pushremote merge rebase description"),
+    ("submodule", "url active path branch ignore recurse shallow"),
+    ("user", "name email signingkey useconfigonly"),
+    ("author", "name email"),
+    ("committer", "name email"),
+    ("extensions", "*"),
+    ("commit", "gpgsign verbose"),
+    ("tag", "gpgsign sort"),
+    ("pull", "rebase ff"),
+    ("push", "default autosetupremote followtags"),
+    ("fetch", "prune prunetags writecommitgraph recursesubmodules"),
+    ("merge", "ff conflictstyle renames"),
+    ("rebase", "autostash autosquash updaterefs"),
+    ("rerere", "*"),
+    ("init", "defaultbranch"),
+    ("index", "*"),
+    ("pack", "*"),
+    ("gc", "auto autodetach autopacklimit pruneexpire"),
+    ("maintenance", "auto strategy"),
+    ("color", "*"),
+    ("advice", "*"),
+    ("status", "*"),
+];
+
+/// The settings and hooks by which git would run programs in the repository whose `.git` is `dotgit`, as git calls them.
+/// `was_there` tells of a `config` that it cannot have been changed: what it says is its owner's.
+pub(crate) fn git_programs(dotgit: &Path, was_there: &dyn Fn(&Path) -> bool) -> Vec<String> {
+    let private = match entry_at(dotgit) {
+        Ok(Ok(Kind::File)) => gitdir(dotgit),
+        Ok(Ok(Kind::Directory)) => Some(dotgit.to_owned()),
+        Ok(Ok(Kind::Symlink)) => match dotgit.canonicalize() {
+            Ok(file) if file.is_file() => return vec!["a file elsewhere".into()],
+            target => target.ok(),
+        },
+        _ => None,
+    };
+    let Some(private) = private else { return Vec::new() };
+    let common = common_dir(&private);
+    let mut runs = Vec::new();
+    for git in [&private, &common] {
+        if !was_there(&git.join("config")) {
+            for name in ["config", "config.worktree"] {
+                configured(&git.join(name), &mut runs);
+            }
+            hooks(&git.join("hooks"), &mut runs);
+        }
+    }
+    runs.sort_unstable();
+    runs.dedup();
+    runs
+}
+
+fn configured(file: &Path, runs: &mut Vec<String>) {
+    if kind_at(file).is_err() {
+        return;
+    }
+    match read(file, LARGEST_CONFIG) {
+        Some(text) => runs.extend(settings(&text).iter().filter(|setting| !is_harmless(setting)).map(named)),
+        None => runs.push(format!("{}, which cannot be read", name_of(file))),
+    }
+}
+
+fn is_harmless((section, key, value): &Setting) -> bool {
+    let known = HARMLESS.iter().find(|(name, _)| name.as_bytes() == section.as_slice());
+    let harmless = known.is_some_and(|(_, keys)| *keys == "*" || keys.split(' ').any(|one| one.as_bytes() == key));
+    // A URL may name a program as well (gitremote-helpers(7), git-remote-ext(1)).
+    harmless && !value.windows(2).any(|two| two == b"::")
+}
+
+fn named((section, key, _): &Setting) -> String {
+    format!("{}.{}", String::from_utf8_lossy(section), String::from_utf8_lossy(key))
+}
+
+/// Those that git would run (githooks(5)).
+fn hooks(directory: &Path, runs: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let runs_it = path.metadata().is_ok_and(|status| status.is_file() && status.permissions().mode() & 0o111 != 0);
+        if runs_it && path.extension().is_none_or(|end| end != "sample") {
+            runs.push(format!("hooks/{}", name_of(&path)));
+        }
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
