@@ -20,6 +20,9 @@ use std::{
     sync::Arc,
 };
 
+/// The one name that leads to the sandbox's own loopback by every host's `/etc/hosts`: programs look up what they run on.
+const HOSTNAME: &str = "localhost";
+
 /// Describes a sandbox; made by [`Sandbox::builder`]. Paths are host paths and stand at the same place inside; they are
 /// resolved when the plan is made.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +133,7 @@ impl Builder {
         self
     }
 
-    /// The host name inside; `holdpoint` by default.
+    /// The host name inside; `localhost` by default. Another one is no address unless `/etc/hosts` has it.
     pub fn hostname(&mut self, name: impl Into<String>) -> &mut Self {
         self.hostname = Some(name.into());
         self
@@ -224,7 +227,7 @@ impl Builder {
             denied: found.denied,
             surveyed: found.started,
             roots,
-            hostname: self.hostname.clone().unwrap_or_else(|| "holdpoint".into()),
+            hostname: self.hostname.clone().unwrap_or_else(|| HOSTNAME.into()),
             net: self.net,
             limits: self.limits.clone(),
             exec_guard: self.on_exec.is_some(),

@@ -208,3 +208,13 @@ fn what_a_command_serves_itself_it_can_reach() {
     assert!(output.contains("b'HIT'") && output.contains("OWN"), "{output}");
     assert!(Path::new(&arena.path("own.sock")).exists());
 }
+
+/// Java, Node and Python look up the name of what they run on, and some end when nothing has it.
+#[test]
+fn the_name_of_the_host_is_its_own_and_leads_to_itself() {
+    let arena = Arena::new();
+    let output = arena.inside(&arena.start(), "hostname; getent ahosts \"$(hostname)\" && echo FOUND");
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert!(output.contains("FOUND") && output.contains("localhost\n"), "{output}");
+    assert!(own == "localhost\n" || !output.contains(&own), "{output}");
+}
