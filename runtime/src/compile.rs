@@ -284,13 +284,19 @@ impl Compiler {
 
     /// What of `/proc/sys` the plan decides; then that is read-only too.
     fn settings(&mut self, plan: &Plan) -> Result<()> {
+        let mut set = |path: &'static CStr, value: u64| {
+            let text = CString::new(value.to_string()).unwrap_or_default();
+            self.step(Step::Write { root: Root::Slot(ROOT), path: path.into(), text });
+        };
         if let Some(pids) = plan.limits.pids.filter(|_| probe::namespace_bounds_processes()) {
             // Bounds the whole namespace, root's processes included.
-            self.step(Step::Write {
-                root: Root::Slot(ROOT),
-                path: c"proc/sys/kernel/pid_max".into(),
-                text: CString::new(pids.max(limits::LEAST_PID_MAX).to_string()).unwrap_or_default(),
-            });
+            set(c"proc/sys/kernel/pid_max", pids.max(limits::LEAST_PID_MAX));
+        }
+        for (most, own) in SHARED {
+            // What a user namespace takes counts for its owner's as well (namespaces(7), inotify(7)).
+            if let Some(most) = fs::read_to_string(most).ok().and_then(|text| text.trim().parse::<u64>().ok()) {
+                set(own, most / 2);
+            }
         }
         self.knobs("proc/sys")
     }
@@ -502,6 +508,13 @@ pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
     };
     bounds.into_iter().filter_map(step)
 }
+
+/// What all programs of a user share, and the bound on a namespace's part of it: others have to watch files as well, a second
+/// sandbox among them.
+const SHARED: [(&str, &CStr); 2] = [
+    ("/proc/sys/fs/inotify/max_user_instances", c"proc/sys/user/max_inotify_instances"),
+    ("/proc/sys/fs/inotify/max_user_watches", c"proc/sys/user/max_inotify_watches"),
+];
 
 /// Writes the process into its control groups of version 1.
 pub(crate) fn enter_groups(doors: Vec<CString>) -> impl Iterator<Item = Step> {

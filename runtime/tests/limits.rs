@@ -9,7 +9,7 @@ mod watching;
 use std::{
     env,
     fs::{self, File},
-    io::Read,
+    io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process,
@@ -738,4 +738,31 @@ fn groups_of(owner: u32) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// A bound on all programs of a user together: who takes all of it keeps others from watching, the next sandbox's guard too.
+#[test]
+fn what_watches_files_is_left_to_others() {
+    let read = |name: &str| fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).unwrap();
+    let most: u64 = read("max_user_instances").trim().parse().unwrap();
+    let place = workspace();
+    let sandbox = start(place.path(), &Limits::default());
+    let script = "
+import ctypes, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+libc, taken = ctypes.CDLL(None, use_errno=True), 0
+while taken < 100000 and libc.inotify_init1(0) >= 0: taken += 1
+print(taken, ctypes.get_errno(), flush=True)
+import time; time.sleep(60)
+";
+    let mut command = sandbox.command("python3");
+    let mut child = command.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (taken, errno) = line.trim().split_once(' ').unwrap();
+    assert_eq!(errno, "24");
+    let taken: u64 = taken.parse().unwrap();
+    assert!(taken > 0 && taken <= most / 2, "{taken} of {most}");
+    drop(start(workspace().path(), &Limits::default()));
+    child.kill().unwrap();
 }
