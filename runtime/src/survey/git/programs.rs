@@ -7,17 +7,17 @@ use super::super::walk::{Kind, entry_at, kind_at};
 use super::settings::{Setting, settings};
 use super::{LARGEST_CONFIG, common_dir, gitdir, read};
 
-/// The settings that git itself writes into a repository, and others that name no program (git-config(1)); `*` is all of a
+/// The settings that git and its companions write into a repository, and others that name no program (git-config(1)); `*` is all of a
 /// section. What is not among them is told: a list of those that do name one would grow with every version of git.
-const HARMLESS: [(&str, &str); 24] = [
+const HARMLESS: [(&str, &str); 25] = [
     (
         "core",
         "repositoryformatversion filemode bare logallrefupdates ignorecase precomposeunicode symlinks worktree autocrlf eol \
          safecrlf quotepath abbrev untrackedcache sparsecheckout sparsecheckoutcone longpaths fscache commitgraph \
          multipackindex",
     ),
-    ("remote", "url pushurl fetch push tagopt prune promisor partialclonefilter mirror"),
-    ("branch", "remote pushremote merge rebase description"),
+    ("remote", "url pushurl fetch push tagopt prune promisor partialclonefilter mirror gh-resolved"),
+    ("branch", "remote pushremote merge rebase description gh-merge-base vscode-merge-base github-pr-owner-number"),
     ("submodule", "url active path branch ignore recurse shallow"),
     ("user", "name email signingkey useconfigonly"),
     ("author", "name email"),
@@ -31,6 +31,7 @@ const HARMLESS: [(&str, &str); 24] = [
     ("merge", "ff conflictstyle renames"),
     ("rebase", "autostash autosquash updaterefs"),
     ("rerere", "*"),
+    ("lfs", "repositoryformatversion url access"),
     ("init", "defaultbranch"),
     ("index", "*"),
     ("pack", "*"),
