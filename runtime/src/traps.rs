@@ -4,7 +4,7 @@
 
 use crate::{
     plan::{Access, Mount, Plan},
-    survey::{Kind, git_programs, kind_at, open_directory},
+    survey::{Kind, git_programs, is_repository, kind_at, open_directory},
     threads::each,
     watch::changed_after,
 };
@@ -28,7 +28,7 @@ pub enum Trap {
     /// A git repository that was not there before, in which git would run programs: `git status` in the repository around it
     /// asks the new one as soon as that is in its index, and many a shell prompt asks `git status`.
     Repository {
-        /// Its `.git`.
+        /// Its `.git`, or itself when it is bare.
         path: PathBuf,
         /// The settings and hooks that name programs, as git calls them: `core.fsmonitor`, `hooks/pre-commit`.
         runs: Vec<String>,
@@ -104,8 +104,11 @@ impl Look<'_> {
                 continue;
             }
             let path = directory.join(name);
-            if name == ".git" && !in_git {
-                self.repository(&path);
+            match name.as_bytes() {
+                b".git" if !in_git => self.repository(&path),
+                // Without a tree, or with one elsewhere: git takes a directory for one by what is in it.
+                b"HEAD" if !in_git && is_repository(directory) => self.repository(directory),
+                _ => {}
             }
             match kind_at(&path) {
                 Ok(Kind::Directory) if !is_of_objects(&path) && !self.knows(&path) => todo.push(path),

@@ -29,15 +29,15 @@ fn traps(arena: &Arena, host: Host, script: &str) -> Vec<Trap> {
     sandbox.traps()
 }
 
-/// Of one new repository, what git would run in it.
-#[track_caller]
+/// What git would run in the new repositories.
 fn runs(traps: &[Trap]) -> Vec<&str> {
-    match traps {
-        [Trap::Repository { runs, .. }, links @ ..] if links.iter().all(|trap| matches!(trap, Trap::Link { .. })) => {
-            runs.iter().map(String::as_str).collect()
-        }
-        other => panic!("{other:?}"),
-    }
+    let runs = traps.iter().flat_map(|trap| match trap {
+        Trap::Repository { runs, .. } => runs.as_slice(),
+        _ => &[],
+    });
+    let mut runs: Vec<&str> = runs.map(String::as_str).collect();
+    runs.dedup();
+    runs
 }
 
 #[test]
@@ -80,6 +80,10 @@ fn what_makes_git_run_something_in_a_new_repository() {
         ("mkdir -p .git/hooks; cp run.sh .git/hooks/pre-commit", "hooks/pre-commit"),
         ("mv .git ../elsewhere; echo 'gitdir: ../elsewhere' > .git; git config core.pager ./run.sh", "core.pager"),
         ("mv .git ../elsewhere; ln -s ../elsewhere .git; git config core.pager ./run.sh", "core.pager"),
+        (
+            "git config core.bare false; git config core.worktree .; mv .git/* .; rm -r .git; git config core.pager x",
+            "core.pager",
+        ),
         ("mv .git/config ../c; ln -s ../../c .git/config", "config, which cannot be read"),
     ] {
         let arena = Arena::new();

@@ -283,7 +283,7 @@ fn names_git_dir(config: &Path) -> bool {
 }
 
 /// Whether git takes the directory `path` for a repository.
-fn is_repository(path: &Path) -> bool {
+pub(crate) fn is_repository(path: &Path) -> bool {
     PARTS.iter().all(|name| is_there(&path.join(name)))
 }
 

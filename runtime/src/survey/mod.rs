@@ -41,7 +41,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::plan::{Denied, Mount};
 use crate::view::OWN;
 use found::Found;
-pub(crate) use git::git_programs;
+pub(crate) use git::{git_programs, is_repository};
 pub(crate) use globs::{Globs, Place, States, Top};
 pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
 use walk::{MOST_OUTSIDE, Walk, is_local};
