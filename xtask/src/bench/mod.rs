@@ -67,7 +67,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         }
     };
     let place = tempfile::Builder::new().prefix("holdpoint-bench-").tempdir_in("/var/tmp")?;
-    let scene = Scene::new(place.path(), binary)?;
+    let scene = Scene::new(place.path(), &binary)?;
     let mut tables = Tables::default();
     for (part, measure) in [
         (Part::Launch, tables::launch as fn(&Scene, usize, &mut Tables) -> Result<()>),
