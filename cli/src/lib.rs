@@ -6,9 +6,10 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use clap::CommandFactory;
+use clap::builder::StyledStr;
 use holdpoint_runtime::Opening;
 
 use crate::error::Error;
@@ -83,8 +84,7 @@ fn failed(error: &Error, json: bool) -> u8 {
 /// Say what clap says of `args`: help and version are answers, everything else is a usage error.
 fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
     if !error.use_stderr() {
-        let text = error.render();
-        let text = if report::colour(&io::stdout()) { text.ansi().to_string() } else { text.to_string() };
+        let text = shown(&error.render(), &io::stdout());
         return report::output(text.as_bytes()).map_or_else(|error| failed(&error, false), |()| exit::SUCCESS);
     }
     // Clap repeats words of the command line as they are.
@@ -94,9 +94,14 @@ fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         Err(same) if same.kind() == error.kind() => same.render(),
         _ => clap::Error::new(error.kind()).render(),
     };
-    report::tell(&if report::colour(&io::stderr()) { text.ansi().to_string() } else { text.to_string() });
+    report::tell(&shown(&text, &io::stderr()));
     if args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") {
         drop(report::result(&report::error_json(&Error::of_clap(&text.to_string()))));
     }
     exit::USAGE
+}
+
+/// What clap has written, for this stream.
+fn shown(text: &StyledStr, stream: &impl IsTerminal) -> String {
+    if report::colour(stream) { text.ansi().to_string() } else { text.to_string() }
 }

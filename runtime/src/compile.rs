@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     landlocked, limits,
     plan::{Access, Kept, Mount, Plan},
-    probe,
+    probe, proc,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
     sandbox,
     sys::{
@@ -294,7 +294,7 @@ impl Compiler {
         }
         for (most, own) in SHARED {
             // What a user namespace takes counts for its owner's as well (namespaces(7), inotify(7)).
-            if let Some(most) = fs::read_to_string(most).ok().and_then(|text| text.trim().parse::<u64>().ok()) {
+            if let Some(most) = proc::number(most) {
                 set(own, most / 2);
             }
         }

@@ -3,7 +3,7 @@
 
 use crate::{enforced::Protection, error::Error, proc};
 use std::{
-    env, fs, io,
+    env, io,
     path::{Path, PathBuf},
 };
 
@@ -85,10 +85,7 @@ struct Facts {
 
 impl Facts {
     fn find() -> Self {
-        let setting = |name: &str| {
-            let text = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
-            text.trim().parse::<u64>().ok()
-        };
+        let setting = |name: &str| proc::number(Path::new("/proc/sys").join(name));
         let text = |path: &str| proc::text(path).unwrap_or_default();
         let label = text("/proc/self/attr/current");
         let confined = !matches!(label.split_whitespace().next(), None | Some("unconfined" | "unprivileged_userns"));

@@ -12,6 +12,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Controller;
+use crate::proc::number;
 use crate::{Error, Sandbox, host, landlocked, limits, sys};
 
 /// The new mount API with `mount_setattr`, which the mount view is built with.
@@ -238,10 +239,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn release(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split(|character: char| !character.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-fn number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

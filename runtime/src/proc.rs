@@ -13,6 +13,11 @@ pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The number that a file holds and nothing else, as those below `/proc/sys` do (proc_sys(5)).
+pub(crate) fn number(path: impl AsRef<Path>) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
 /// The fields of a process's or thread's `stat` from the third on, its state (proc_pid_stat(5)).
 pub(crate) fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
     // The name in parentheses may hold spaces and parentheses itself: count from the last one.

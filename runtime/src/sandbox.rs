@@ -343,13 +343,17 @@ impl Sandbox {
         traps::look(self.plan())
     }
 
-    /// Ends everything inside. Of what is asked of it from then on, nothing changes any more.
+    /// Ends everything inside and waits until nothing runs there any more; what it has left can still be asked for.
     pub fn end(&self) {
         if !self.ground.emptied.load(Ordering::Acquire) {
-            ending::end(self.restricted.is_none().then(|| self.first.pidfd.as_fd()), &self.ground.control);
+            self.kill();
             let mut gone = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
             while poll(&mut gone, PollTimeout::NONE) == Err(Errno::EINTR) {}
         }
+    }
+
+    fn kill(&self) {
+        ending::end(self.restricted.is_none().then(|| self.first.pidfd.as_fd()), &self.ground.control);
     }
 
     /// Ends everything inside and waits until it is gone.
@@ -407,7 +411,7 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // The kernel ends the rest with pid 1, and reports it last (pid_namespaces(7)).
-        ending::end(self.restricted.is_none().then(|| self.first.pidfd.as_fd()), &self.ground.control);
+        self.kill();
         self.ground.limits.stop();
         // Removing a reservation also lifts the mount on it, so nobody may be inside then.
         let emptied = self.ground.emptied.load(Ordering::Acquire);

@@ -4,15 +4,13 @@
 
 use crate::{
     plan::{Access, Mount, Plan},
-    survey::{Kind, git_programs, is_repository, kind_at, open_directory},
+    survey::{Kind, entries_of, git_programs, is_repository, kind_at},
     threads::each,
     watch::changed_after,
 };
-use nix::dir::Dir;
 use std::{
     cell::OnceCell,
     collections::HashSet,
-    ffi::OsStr,
     fmt,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -67,7 +65,7 @@ impl fmt::Display for Trap {
 /// read, by a time that nobody can set.
 pub(crate) fn look(plan: &Plan) -> Vec<Trap> {
     let mut look = Look { plan, known: OnceCell::new(), found: Vec::new() };
-    let changed = |at: &PathBuf| (is_writable(plan, at) && changed_after(at, plan.surveyed)).then(|| at.clone());
+    let changed = |at: &PathBuf| is_of_interest(plan, at).then(|| at.clone());
     let mut todo: Vec<PathBuf> = each(&plan.watched, changed).into_iter().flatten().collect();
     // A worktree's repository elsewhere, which no survey without patterns has listed.
     todo.extend(plan.roots.iter().filter(|root| is_in_git(root) && !look.knows(root)).cloned());
@@ -96,18 +94,13 @@ impl Look<'_> {
     /// Looks at the entries of one directory, and adds those that are new directories to `todo`.
     fn list(&mut self, directory: &Path, todo: &mut Vec<PathBuf>) {
         // What cannot be read here, git cannot read either.
-        let Ok(entries) = open_directory(directory).and_then(Dir::from_fd) else { return };
+        let Ok(entries) = entries_of(directory) else { return };
         let in_git = is_in_git(directory);
-        for entry in entries.into_iter().flatten() {
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            let path = directory.join(name);
-            match name.as_bytes() {
-                b".git" if !in_git => self.repository(&path),
+        for path in entries {
+            match path.file_name().map(OsStrExt::as_bytes) {
+                Some(b".git") if !in_git => self.repository(&path),
                 // Without a tree, or with one elsewhere: git takes a directory for one by what is in it.
-                b"HEAD" if !in_git && is_repository(directory) => self.repository(directory),
+                Some(b"HEAD") if !in_git && is_repository(directory) => self.repository(directory),
                 _ => {}
             }
             match kind_at(&path) {
@@ -133,13 +126,16 @@ impl Look<'_> {
     }
 }
 
-/// Whether something can have been made in `directory` that counts.
-fn is_writable(plan: &Plan, directory: &Path) -> bool {
+/// Whether a command can have made something in `directory` that counts.
+fn is_of_interest(plan: &Plan, directory: &Path) -> bool {
     let mut writable = plan.view.iter().filter_map(|mount| match mount {
         Mount::Bind { path, access: Access::ReadWrite } => Some(path),
         _ => None,
     });
-    !is_of_objects(directory) && writable.any(|path| directory.starts_with(path))
+    // Of many directories few have changed.
+    !is_of_objects(directory)
+        && changed_after(directory, plan.surveyed)
+        && writable.any(|path| directory.starts_with(path))
 }
 
 /// Whether `path` is a repository's `.git` or lies in one.

@@ -9,21 +9,18 @@ mod inodes;
 mod places;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::ffi::OsStr;
 use std::fs::{FileType, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use crate::plan::Denied;
-use crate::survey::{Inode, SurveyError, open_directory};
+use crate::survey::{Inode, SurveyError, entries_of};
 pub(crate) use beginning::Beginning;
 use inodes::Inodes;
 use places::Places;
@@ -266,16 +263,8 @@ impl Watch {
 
     /// Treats every entry of a directory as if it had just appeared.
     fn list(&mut self, directory: &Path, look: Look, on: Report<'_>) -> Result<(), WatchError> {
-        match open_directory(directory).and_then(Dir::from_fd) {
-            Ok(entries) => {
-                for entry in entries.into_iter().flatten() {
-                    let name = entry.file_name().to_bytes();
-                    if name != b"." && name != b".." {
-                        self.appeared(&directory.join(OsStr::from_bytes(name)), look, false, on)?;
-                    }
-                }
-                Ok(())
-            }
+        match entries_of(directory) {
+            Ok(mut entries) => entries.try_for_each(|path| self.appeared(&path, look, false, on)),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
             Err(Errno::EACCES) if self.is_hidden(directory) => Ok(()),
             // Nobody can list it now, but its owner could change that from inside.

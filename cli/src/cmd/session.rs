@@ -24,13 +24,10 @@ use crate::load::load;
 use crate::places::{Places, Workspace};
 use crate::report::{self, encoded};
 use crate::session::{
-    self, Ask, GLANCE, Guests, Hello, Keeper, Name, Place, Reached, Rights, Seat, Status, Terms, Told, VERSION,
+    self, Ask, GLANCE, Guests, Hello, Keeper, Name, PAUSE, Place, Reached, Rights, Seat, Status, Terms, Told, VERSION,
 };
 use crate::signals::Signals;
 use crate::{exit, identity, inner, invocation};
-
-/// How long to wait before another try, when a keeper has hung up.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a session may take to end everything inside.
 const PATIENCE: Duration = Duration::from_secs(30);

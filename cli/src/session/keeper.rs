@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::guests::{Guest, Guests};
-use super::place::peer;
+use super::place::{PAUSE, peer};
 use super::wire::{Ask, Hello, Run, Status, Told, receive, send};
 use crate::error::plain;
 use crate::identity;
@@ -31,9 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Standard input, output and error.
 const STREAMS: usize = 3;
-
-/// How long to wait before another try, when somebody could not be let in.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A session, while it lives.
 pub(crate) struct Keeper {

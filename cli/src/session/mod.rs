@@ -24,7 +24,7 @@ pub(crate) use client::{Agreed, Running, Seat};
 pub(crate) use guests::Guests;
 pub(crate) use keeper::{Keeper, keep, raise_open_files};
 pub use name::Name;
-pub(crate) use place::{GLANCE, Place, Reached, VERSION, greeted, is_silence};
+pub(crate) use place::{GLANCE, PAUSE, Place, Reached, VERSION, greeted, is_silence};
 pub(crate) use rights::Rights;
 pub(crate) use terms::Terms;
 pub(crate) use wire::{Ask, Hello, Status, Told, receive, send};

@@ -22,6 +22,9 @@ use crate::report::encoded;
 const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const GLANCE: Duration = Duration::from_secs(3);
 
+/// How long to wait before another try, when somebody could not be let in.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+
 /// What we are: a keeper of another version may do other things under the same words.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -43,7 +43,7 @@ use crate::view::OWN;
 use found::Found;
 pub(crate) use git::{git_programs, is_repository};
 pub(crate) use globs::{Globs, Place, States, Top};
-pub(crate) use walk::{Inode, Kind, kind_at, open_directory};
+pub(crate) use walk::{Inode, Kind, entries_of, kind_at};
 use walk::{MOST_OUTSIDE, Walk, is_local};
 
 /// The clock that stamps files elsewhere may be this much behind ours.

@@ -302,7 +302,7 @@ fn a_deep_tree_and_a_path_without_end_are_walked_or_hidden() {
     let tree = Tree::new(&[]);
     // Deeper than any path can say, made step by step.
     let build = |name: &str, depth: usize| {
-        let mut at = super::open_directory(&tree.root).unwrap();
+        let mut at = super::walk::open_directory(&tree.root).unwrap();
         for _ in 0..depth {
             use nix::fcntl::{OFlag, openat};
             nix::sys::stat::mkdirat(&at, name, nix::sys::stat::Mode::S_IRWXU).unwrap();

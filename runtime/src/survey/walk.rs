@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc::{DT_DIR, DT_FIFO, DT_LNK, DT_REG, DT_SOCK, DT_UNKNOWN};
@@ -355,6 +356,14 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     openat2(AT_FDCWD, path, how)
+}
+
+/// The paths of what is in a directory, which is opened as [`open_directory`] does.
+pub(crate) fn entries_of(directory: &Path) -> Result<impl Iterator<Item = PathBuf>, Errno> {
+    let entries = Dir::from_fd(open_directory(directory)?)?.into_iter().flatten();
+    let names =
+        entries.map(|entry| entry.file_name().to_bytes().to_owned()).filter(|name| !matches!(&name[..], b"." | b".."));
+    Ok(names.map(|name| directory.join(OsStr::from_bytes(&name))))
 }
 
 /// What is at `path`, without following it when it is a symlink. What only a reservation put there is not there.

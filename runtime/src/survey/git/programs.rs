@@ -1,5 +1,6 @@
 //! What a repository makes git run: settings that name programs, and hooks.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -55,9 +56,9 @@ pub(crate) fn git_programs(dotgit: &Path, was_there: &dyn Fn(&Path) -> bool) -> 
         _ => None,
     };
     let Some(private) = private else { return Vec::new() };
-    let common = common_dir(&private);
-    let mut runs = Vec::new();
-    for git in [&private, &common] {
+    let mut runs = BTreeSet::new();
+    // Of most repositories they are one.
+    for git in BTreeSet::from([common_dir(&private), private]) {
         if !was_there(&git.join("config")) {
             for name in ["config", "config.worktree"] {
                 configured(&git.join(name), &mut runs);
@@ -65,18 +66,16 @@ pub(crate) fn git_programs(dotgit: &Path, was_there: &dyn Fn(&Path) -> bool) -> 
             hooks(&git.join("hooks"), &mut runs);
         }
     }
-    runs.sort_unstable();
-    runs.dedup();
-    runs
+    runs.into_iter().collect()
 }
 
-fn configured(file: &Path, runs: &mut Vec<String>) {
+fn configured(file: &Path, runs: &mut BTreeSet<String>) {
     if kind_at(file).is_err() {
         return;
     }
     match read(file, LARGEST_CONFIG) {
         Some(text) => runs.extend(settings(&text).iter().filter(|setting| !is_harmless(setting)).map(named)),
-        None => runs.push(format!("{}, which cannot be read", name_of(file))),
+        None => drop(runs.insert(format!("{}, which cannot be read", name_of(file)))),
     }
 }
 
@@ -92,12 +91,12 @@ fn named((section, key, _): &Setting) -> String {
 }
 
 /// Those that git would run (githooks(5)).
-fn hooks(directory: &Path, runs: &mut Vec<String>) {
+fn hooks(directory: &Path, runs: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let runs_it = path.metadata().is_ok_and(|status| status.is_file() && status.permissions().mode() & 0o111 != 0);
         if runs_it && path.extension().is_none_or(|end| end != "sample") {
-            runs.push(format!("hooks/{}", name_of(&path)));
+            runs.insert(format!("hooks/{}", name_of(&path)));
         }
     }
 }
