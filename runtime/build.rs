@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/sys/resident");
     println!("cargo::rerun-if-changed=src/sys/clone.rs");
-    fs::write(out.join("refused.bpf"), bytes(&filter::program()))?;
+    fs::write(out.join("refused.bpf"), bytes(&filter::program(None)))?;
+    fs::write(out.join("namespaced.bpf"), bytes(&filter::program(Some(syscalls::CLONE3))))?;
     for (name, program) in further()?.into_iter().chain(traps()?) {
         fs::write(out.join(name), bytes(&program))?;
     }

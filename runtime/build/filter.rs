@@ -62,20 +62,20 @@ struct Range {
     to: Place,
 }
 
-/// The whole program.
-pub(crate) fn program() -> Vec<sock_filter> {
+/// The whole program; `spared` is a call that it lets pass although it is listed.
+pub(crate) fn program(spared: Option<(&str, i64)>) -> Vec<sock_filter> {
     let mut assembler = Assembler::default();
     assembler.load(ARCHITECTURE);
     assembler.test(libc::BPF_JEQ, NATIVE, Place::Next, Place::Kill);
     assembler.load(NUMBER);
     assembler.test(libc::BPF_JGE, X32, Place::Refuse(libc::ENOSYS), Place::Next);
-    assembler.find(&ranges());
+    assembler.find(&ranges(spared));
     assembler.arguments();
     assembler.answers();
     assembler.finish()
 }
 
-fn ranges() -> Vec<Range> {
+fn ranges(spared: Option<(&str, i64)>) -> Vec<Range> {
     let refuse = |list: &[(&str, i64)], errno| list.iter().map(|(_, number)| (*number, Place::Refuse(errno))).collect();
     let mut calls: Vec<(i64, Place)> = refuse(syscalls::REFUSED, libc::EPERM);
     calls.extend::<Vec<_>>(refuse(syscalls::ABSENT, libc::ENOSYS));
@@ -87,6 +87,7 @@ fn ranges() -> Vec<Range> {
         (libc::SYS_socketpair, Place::Socket),
         (libc::SYS_prlimit64, Place::Limits),
     ]);
+    calls.retain(|(number, _)| spared.is_none_or(|(_, spared)| *number != spared));
     calls.sort_unstable();
     let mut ranges: Vec<Range> = Vec::new();
     for (number, to) in calls {

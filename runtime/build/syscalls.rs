@@ -53,15 +53,18 @@ pub(crate) const REFUSED: &[(&str, i64)] = &[
 ];
 
 /// Answered with ENOSYS so that programs take their older path: `clone3` hides its flags from a filter in memory, and
-/// io_uring performs calls that no filter sees. Bounding new user namespaces otherwise would not do for `clone3`: with
-/// `CLONE_INTO_CGROUP` it also starts processes in any control group of the user that can be named, past a read-only mount
-/// and past Landlock, and so outside of a sandbox's limits.
+/// io_uring performs calls that no filter sees.
 pub(crate) const ABSENT: &[(&str, i64)] = &[
-    ("clone3", libc::SYS_clone3),
+    CLONE3,
     ("io_uring_setup", libc::SYS_io_uring_setup),
     ("io_uring_enter", libc::SYS_io_uring_enter),
     ("io_uring_register", libc::SYS_io_uring_register),
 ];
+
+/// There where namespaces are: nobody inside has the capability for any but a user namespace, and a limit of zero forbids that.
+/// Not where a control group of version 2 holds the limits, because with `CLONE_INTO_CGROUP` it starts processes in any other
+/// one of the user that can be named, past a read-only mount and past Landlock.
+pub(crate) const CLONE3: (&str, i64) = ("clone3", libc::SYS_clone3);
 
 /// Namespace flags that neither `clone` nor `unshare` may carry.
 pub(crate) const NAMESPACE_FLAGS: &[i32] = &[

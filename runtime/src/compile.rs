@@ -72,9 +72,16 @@ pub(crate) struct Entrance {
     pub(crate) doors: Vec<CString>,
 }
 
+impl Entrance {
+    fn calls(&self) -> Calls {
+        if self.group.is_some() { Calls::Grouped } else { Calls::Namespaced }
+    }
+}
+
 /// The program that makes a cell in the sandbox whose pid 1 has the pidfd `first`: joins it, copies its mount view with new
 /// private places, and becomes an init below its pid 1. `files` are the soft and the hard limit of its open files.
 pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance, files: (u64, u64)) -> Result<Program> {
+    let (calls, group) = (entrance.calls(), entrance.group);
     let mut compiler = Compiler::new(Laid::default());
     compiler.steps.extend(enter_groups(entrance.doors));
     compiler.step(Step::SessionKeyring);
@@ -91,10 +98,10 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance, f
     init.step(Step::Bounding { keep: 0 });
     let (soft, hard) = files;
     init.step(Step::Limit { resource: i64::from(libc::RLIMIT_NOFILE), soft, hard });
-    init.confine(plan, ends);
+    init.confine(plan, ends, calls);
     compiler.step(given_away(Program::nested(init.steps)));
     let mut program = Program::new(compiler.steps, Vec::new());
-    program.group = entrance.group;
+    program.group = group;
     Ok(program)
 }
 
@@ -112,9 +119,10 @@ pub(crate) fn opening() -> Result<(Vec<Step>, Laid)> {
 
 /// What follows the opening, which has laid out the beginning of the root: makes the sandbox of the plan and becomes its
 /// pid 1.
-pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>, laid: Laid) -> Result<Vec<Step>> {
+pub(crate) fn compile(plan: &Plan, ends: &Ends, entrance: Entrance, laid: Laid) -> Result<Vec<Step>> {
+    let calls = entrance.calls();
     let mut compiler = Compiler::new(laid);
-    compiler.groups(doors);
+    compiler.groups(entrance.doors);
     compiler.step(Step::Hostname(text("host name", plan.hostname.as_ref())?));
     for directory in view::SCRATCH {
         compiler.scratch(plan, Path::new(directory), "1777")?;
@@ -129,7 +137,7 @@ pub(crate) fn compile(plan: &Plan, ends: &Ends, doors: Vec<CString>, laid: Laid)
     if let Some(ruleset) = ends.ruleset {
         compiler.landlock(plan, ruleset)?;
     }
-    compiler.enter(plan, ends);
+    compiler.enter(plan, ends, calls);
     Ok(compiler.steps)
 }
 
@@ -298,6 +306,8 @@ impl Compiler {
                 set(own, most / 2);
             }
         }
+        // The kernel's own wall against a user namespace, whatever call asks for it.
+        set(c"proc/sys/user/max_user_namespaces", 0);
         self.knobs("proc/sys")
     }
 
@@ -427,14 +437,14 @@ impl Compiler {
     }
 
     /// Leaves the host's view and becomes pid 1.
-    fn enter(&mut self, plan: &Plan, ends: &Ends) {
+    fn enter(&mut self, plan: &Plan, ends: &Ends, calls: Calls) {
         self.step(Step::Pivot(ROOT));
         self.step(Step::Hear { socket: ends.control });
-        self.confine(plan, ends);
+        self.confine(plan, ends, calls);
     }
 
     /// Gives everything up and becomes an init.
-    fn confine(&mut self, plan: &Plan, ends: &Ends) {
+    fn confine(&mut self, plan: &Plan, ends: &Ends, calls: Calls) {
         self.step(Step::NullStandard);
         let resident = Descriptor::Known(ends.resident);
         self.step(Step::NoNewPrivileges);
@@ -444,7 +454,7 @@ impl Compiler {
         }
         if let Some(OpenerEnds { socket, apart }) = ends.opener {
             // Under the same walls as the commands, and its files do not count against their limits.
-            self.step(Step::Spawn(opener(resident, socket)));
+            self.step(Step::Spawn(opener(resident, socket, calls)));
             if let Some(ruleset) = apart {
                 self.step(Step::LandlockRestrict { ruleset });
             }
@@ -455,7 +465,7 @@ impl Compiler {
         if plan.limits.disk.is_some() {
             self.step(Step::NoPreallocation);
         }
-        self.step(Step::Seccomp(Calls::Namespaced));
+        self.step(Step::Seccomp(calls));
         self.step(Step::Execute { program: resident, arguments: Arguments::new(vec![c"init".into()]) });
     }
 
@@ -539,12 +549,12 @@ fn covering(resident: Descriptor, socket: RawFd) -> Box<Program> {
 }
 
 /// The opener has no rights of its own; only the traps, which pid 1 installs later, do not hold it.
-fn opener(resident: Descriptor, socket: RawFd) -> Box<Program> {
+fn opener(resident: Descriptor, socket: RawFd, calls: Calls) -> Box<Program> {
     let steps = vec![
         Step::NewSession,
         Step::Descriptor { from: Descriptor::Known(socket), to: CONTROL },
         Step::CloseFrom(CONTROL + 1),
-        Step::Seccomp(Calls::Namespaced),
+        Step::Seccomp(calls),
         Step::Execute { program: resident, arguments: Arguments::new(vec![c"opener".into()]) },
     ];
     Program::nested(steps)

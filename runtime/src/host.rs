@@ -128,10 +128,10 @@ fn judge(errno: i32, facts: &Facts) -> Refusal {
     }
     match facts.most {
         None => return because("the kernel has no user namespaces", "use a kernel with CONFIG_USER_NS=y"),
-        Some(0) => {
+        Some(0) if !(facts.filtered && facts.container.is_none()) => {
             return because("user.max_user_namespaces is 0", "run `sysctl -w user.max_user_namespaces=65536` as root");
         }
-        Some(_) if matches!(errno, libc::ENOSPC | libc::EUSERS) => {
+        Some(1..) if matches!(errno, libc::ENOSPC | libc::EUSERS) => {
             return because(
                 "the limit on namespaces is reached, here or in a namespace around this one",
                 "raise user.max_user_namespaces and the other user.max_*_namespaces with sysctl, or end what holds them",
@@ -168,7 +168,7 @@ fn judge(errno: i32, facts: &Facts) -> Refusal {
     }
     if facts.filtered {
         return because(
-            "a seccomp filter around this process refuses new namespaces: it runs inside another sandbox",
+            "what is around this process gives it no namespaces: it runs inside another sandbox",
             "run it outside of that one, or have that one allow namespaces and mounts",
         );
     }
@@ -236,6 +236,7 @@ mod tests {
             ),
             (libc::EPERM, Facts { chroot: true, ..plain() }, "pivot_root"),
             (libc::EPERM, Facts { filtered: true, ..plain() }, "outside of that one"),
+            (libc::ENOSPC, Facts { filtered: true, most: Some(0), ..plain() }, "outside of that one"),
             (
                 libc::ENOSYS,
                 Facts { filtered: true, container: Some(Container::Docker), ..plain() },

@@ -42,6 +42,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     io,
+    mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
@@ -345,8 +346,9 @@ impl Sandbox {
 
     /// Ends everything inside and waits until nothing runs there any more; what it has left can still be asked for.
     pub fn end(&self) {
-        if !self.ground.emptied.load(Ordering::Acquire) {
-            self.kill();
+        self.kill();
+        // Pid 1 alone has nothing to do any more.
+        if !self.is_emptied() {
             let mut gone = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
             while poll(&mut gone, PollTimeout::NONE) == Err(Errno::EINTR) {}
         }
@@ -365,7 +367,28 @@ impl Sandbox {
     /// behind, the kernel takes the mounts down without anybody who waits for it. Pid 1 may end a few tenths of a millisecond
     /// later then, as a child of whoever collects orphans.
     pub fn leave(mut self) {
-        self.leaving = true;
+        // Kernels before 6.11 let go of a filter when its last task is collected, and whoever answers for it waits for that.
+        self.leaving = self.is_emptied() && self.supervisor.is_none();
+        if self.leaving && self.restricted.is_none() && self.ground.limits.groups().places().is_empty() {
+            // The end of the process lets go of everything else, and the sweeper waits for it.
+            ManuallyDrop::new(self).empty();
+        }
+    }
+
+    fn is_emptied(&self) -> bool {
+        self.ground.emptied.load(Ordering::Acquire)
+    }
+
+    /// Ends everything inside and takes away what was reserved.
+    fn empty(&mut self) {
+        // The kernel ends the rest with pid 1, and reports it last (pid_namespaces(7)).
+        self.kill();
+        self.ground.limits.stop();
+        // Removing a reservation also lifts the mount on it, so nobody may be inside then.
+        if !self.is_emptied() {
+            self.first.reap();
+        }
+        reserve::release(&self.reserved);
     }
 
     /// The number of pid 1 on the host.
@@ -410,17 +433,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // The kernel ends the rest with pid 1, and reports it last (pid_namespaces(7)).
-        self.kill();
-        self.ground.limits.stop();
-        // Removing a reservation also lifts the mount on it, so nobody may be inside then.
-        let emptied = self.ground.emptied.load(Ordering::Acquire);
-        if !emptied {
-            self.first.reap();
-        }
-        reserve::release(&self.reserved);
-        // Kernels before 6.11 let go of a filter when its last task is collected, and whoever answers for it waits for that.
-        if emptied && (!self.leaving || self.supervisor.is_some()) {
+        self.empty();
+        if !self.leaving {
             self.first.reap();
         }
         drop(self.supervisor.take());
@@ -455,8 +469,9 @@ fn begin(
     edit: impl FnOnce(&mut Program),
 ) -> Result<Going> {
     let ends = Ends { opener: opener.map(strict::Ends::passed), ..descriptors.ends() };
-    let steps = compile::compile(plan, &ends, entrance.doors, std::mem::take(&mut descriptors.laid))?;
-    opening.go_on(steps, Arc::clone(&descriptors.control), entrance.group, edit)
+    let group = entrance.group;
+    let steps = compile::compile(plan, &ends, entrance, std::mem::take(&mut descriptors.laid))?;
+    opening.go_on(steps, Arc::clone(&descriptors.control), group, edit)
 }
 
 /// What is done beside a child that becomes pid 1: the watch is completed, and the first command asked for, if it can be.

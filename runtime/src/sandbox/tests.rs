@@ -45,22 +45,46 @@ fn assert_wall(builder: &Builder, gone: impl Fn(&Step) -> bool, attack: &str) {
     assert!(!run_script(&builder.start().unwrap(), attack), "the wall must refuse: {attack}");
 }
 
-#[test]
-fn seccomp_refuses_new_user_namespaces_and_handles() {
-    let workspace = workspace();
-    let builder = builder(workspace.path());
-    assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), "unshare -U true");
-    // clone3({flags: CLONE_NEWUSER, exit_signal: SIGCHLD}): the flags stand in memory, where no filter looks.
-    let clone = format!(
+/// `clone3({flags, exit_signal: SIGCHLD})`, whose flags stand in memory, where no filter looks.
+fn clone3(flags: i32) -> String {
+    format!(
         "python3 -c 'import ctypes,os,sys\n\
-         child = ctypes.CDLL(None).syscall({}, (ctypes.c_uint64 * 8)({}, 0, 0, 0, {}), 64)\n\
+         child = ctypes.CDLL(None).syscall({}, (ctypes.c_uint64 * 8)({flags}, 0, 0, 0, {}), 64)\n\
          child or os._exit(0)\n\
          sys.exit(child < 0)'",
         libc::SYS_clone3,
-        libc::CLONE_NEWUSER,
         libc::SIGCHLD
-    );
-    assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), &clone);
+    )
+}
+
+fn dropping(step: &Step) -> bool {
+    matches!(step, Step::Capabilities(_) | Step::Bounding { .. })
+}
+
+#[test]
+fn two_walls_refuse_new_user_namespaces() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    let filter = |step: &Step| matches!(step, Step::Seccomp(_));
+    let limit =
+        |step: &Step| matches!(step, Step::Write { path, .. } if path.to_bytes().ends_with(b"/max_user_namespaces"));
+    assert!(succeeds_without(&builder, |step| filter(step) || limit(step), "unshare -U true"));
+    assert!(!succeeds_without(&builder, filter, "unshare -U true"), "the limit is a wall");
+    assert!(!succeeds_without(&builder, limit, "unshare -U true"), "the filter is a wall");
+    assert_wall(&builder, limit, &clone3(libc::CLONE_NEWUSER));
+    let sandbox = builder.start().unwrap();
+    for flag in [libc::CLONE_NEWNS, libc::CLONE_NEWPID, libc::CLONE_NEWNET, libc::CLONE_NEWIPC, libc::CLONE_NEWCGROUP] {
+        // Whoever is not root has no capability after execve(2) in any case.
+        assert!(!geteuid().is_root() || succeeds_without(&builder, dropping, &clone3(flag)), "{flag:#x}");
+        assert!(!run_script(&sandbox, &clone3(flag)), "{flag:#x}");
+    }
+    assert!(run_script(&sandbox, &clone3(0)), "what asks for nothing new is served");
+}
+
+#[test]
+fn seccomp_refuses_keyrings() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
     // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING): 250 on x86-64, 219 on arm64.
     let number = libc::SYS_keyctl;
     let keyring = format!("python3 -c 'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall({number},0,-3,0) < 0)'");
@@ -99,7 +123,6 @@ fn a_pid_1_that_cannot_listen_any_longer_ends_with_everything_inside() {
 fn capabilities_are_gone() {
     let workspace = workspace();
     let builder = builder(workspace.path());
-    let dropping = |step: &Step| matches!(step, Step::Capabilities(_) | Step::Bounding { .. });
     assert_wall(&builder, dropping, "grep -q 'CapBnd:.*[1-9a-f]' /proc/self/status");
 }
 

@@ -2,9 +2,12 @@
 
 use super::Result;
 
-/// What no command needs; then what stands in for namespaces, each with one errno: the kernel applies the strictest of all.
-const PROGRAMS: [&[u8]; 4] = [
-    include_bytes!(concat!(env!("OUT_DIR"), "/refused.bpf")),
+/// What no command needs; without and with `clone3`.
+const REFUSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/refused.bpf"));
+const NAMESPACED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/namespaced.bpf"));
+
+/// What stands in for namespaces, each with one errno: the kernel applies the strictest of all.
+const RESTRICTED: [&[u8]; 3] = [
     include_bytes!(concat!(env!("OUT_DIR"), "/restricted.bpf")),
     include_bytes!(concat!(env!("OUT_DIR"), "/attributes.bpf")),
     include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf")),
@@ -18,14 +21,16 @@ const PREALLOCATION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/prealloca
 pub(crate) enum Calls {
     /// What no command needs.
     Namespaced,
+    /// Also `clone3`, by which a process could leave its control group of version 2.
+    Grouped,
     /// Also what only a namespace would make harmless.
     Restricted,
 }
 
 /// Installs the programs on this process. Needs no_new_privs.
 pub(crate) fn install(calls: Calls) -> Result<()> {
-    let count = if calls == Calls::Restricted { PROGRAMS.len() } else { 1 };
-    PROGRAMS.iter().take(count).try_for_each(|program| add(program))
+    add(if calls == Calls::Namespaced { NAMESPACED } else { REFUSED })?;
+    if calls == Calls::Restricted { RESTRICTED.into_iter().try_for_each(add) } else { Ok(()) }
 }
 
 /// Installs what a sandbox with a limit on disk has besides.
