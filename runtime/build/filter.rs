@@ -30,10 +30,11 @@ enum Place {
     Allow,
     Kill,
     Refuse(i32),
-    /// Looks at the arguments of `clone`, `unshare`, `ioctl`, of what makes sockets, or of `prlimit`.
+    /// Looks at the arguments of `clone`, `unshare`, `ioctl`, `fcntl`, of what makes sockets, or of `prlimit`.
     Clone,
     Unshare,
     Ioctl,
+    Fcntl,
     Socket,
     Limits,
     /// The upper half of a list that was split.
@@ -83,6 +84,7 @@ fn ranges(spared: Option<(&str, i64)>) -> Vec<Range> {
         (libc::SYS_clone, Place::Clone),
         (libc::SYS_unshare, Place::Unshare),
         (libc::SYS_ioctl, Place::Ioctl),
+        (libc::SYS_fcntl, Place::Fcntl),
         (libc::SYS_socket, Place::Socket),
         (libc::SYS_socketpair, Place::Socket),
         (libc::SYS_prlimit64, Place::Limits),
@@ -147,10 +149,13 @@ impl Assembler {
             self.load(argument(0));
             self.test(libc::BPF_JSET, flags, Place::Refuse(libc::EPERM), Place::Allow);
         }
-        self.here(Place::Ioctl);
-        self.load(argument(1));
-        self.among(syscalls::TERMINAL_REQUESTS.iter().copied(), Place::Refuse(libc::EPERM));
-        self.test(libc::BPF_JA, 0, Place::Allow, Place::Allow);
+        let requests = [syscalls::TERMINAL_REQUESTS, syscalls::SUBVOLUME_REQUESTS].concat();
+        for (place, refused) in [(Place::Ioctl, &requests[..]), (Place::Fcntl, syscalls::LEASES)] {
+            self.here(place);
+            self.load(argument(1));
+            self.among(refused.iter().copied(), Place::Refuse(libc::EPERM));
+            self.test(libc::BPF_JA, 0, Place::Allow, Place::Allow);
+        }
         self.here(Place::Socket);
         let unknown = Place::Refuse(libc::EAFNOSUPPORT);
         self.load(argument(0));

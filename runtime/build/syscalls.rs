@@ -82,6 +82,16 @@ pub(crate) const NAMESPACE_FLAGS: &[i32] = &[
 /// the kernel ignores the rest (CVE-2019-10063).
 pub(crate) const TERMINAL_REQUESTS: &[u32] = &[0x5412 /* TIOCSTI */, 0x541c /* TIOCLINUX */];
 
+/// Requests that make or remove a subvolume: in a snapshot every file of the workspace lies once more, before anything can cover
+/// it (`BTRFS_IOC_SNAP_CREATE`, `BTRFS_IOC_SUBVOL_CREATE`, `BTRFS_IOC_SNAP_DESTROY`, each with its second version, in linux/btrfs.h;
+/// bcachefs has two).
+pub(crate) const SUBVOLUME_REQUESTS: &[u32] =
+    &[0x5000_9401, 0x5000_940e, 0x5000_940f, 0x5000_9417, 0x5000_9418, 0x5000_943f, 0x4020_bc10, 0x4020_bc11];
+
+/// Requests of fcntl(2) for a lease, and for a directory's (`F_SETDELEG`): whoever opens the file then waits for its holder, and a
+/// file can be leased that may only be read.
+pub(crate) const LEASES: &[u32] = &[1024, 1040];
+
 /// Requests to a file that take space for it at once (`FS_IOC_RESVSP`, `FS_IOC_RESVSP64`, `FS_IOC_ZERO_RANGE`), as fallocate(2)
 /// does for callers of old.
 pub(crate) const SPACE_REQUESTS: &[u64] = &[0x4030_5828, 0x4030_582a, 0x4030_5839];

@@ -21,8 +21,12 @@ pub(super) fn seccomp() -> Value {
         let calls: &[&str] = if *flag == CLONE_NEWTIME { &["unshare"] } else { &["unshare", "clone"] };
         rules.push(rule(calls, libc::EPERM, json!([masked(0, *flag as u64, *flag as u64)])));
     }
-    for request in table::TERMINAL_REQUESTS {
-        rules.push(rule(&["ioctl"], libc::EPERM, json!([masked(1, u64::from(u32::MAX), u64::from(*request))])));
+    for (call, requests) in
+        [("ioctl", table::TERMINAL_REQUESTS), ("ioctl", table::SUBVOLUME_REQUESTS), ("fcntl", table::LEASES)]
+    {
+        let refuse =
+            |request: &u32| rule(&[call], libc::EPERM, json!([masked(1, u64::from(u32::MAX), u64::from(*request))]));
+        rules.extend(requests.iter().map(refuse));
     }
     rules.push(rule(&["prlimit64"], libc::EPERM, json!([compare(0, "NE", 0), compare(2, "NE", 0)])));
     rules.extend(families());
@@ -125,10 +129,11 @@ mod tests {
         rule.map(|rule| rule["errnoRet"].as_u64().unwrap())
     }
 
-    const CONDITIONAL: [(&str, i64); 6] = [
+    const CONDITIONAL: [(&str, i64); 7] = [
         ("unshare", libc::SYS_unshare),
         ("clone", libc::SYS_clone),
         ("ioctl", libc::SYS_ioctl),
+        ("fcntl", libc::SYS_fcntl),
         ("socket", libc::SYS_socket),
         ("socketpair", libc::SYS_socketpair),
         ("prlimit64", libc::SYS_prlimit64),
@@ -155,7 +160,8 @@ mod tests {
             assert_eq!(kernel(0x4000_0000 + libc::SYS_read, [0; 6]), absent, "numbers of x32 are not calls");
         }
         for (name, number) in CONDITIONAL {
-            assert!(engine(name, [u64::MAX, 0x5412, 1, 0, 0, 0]).is_some(), "{name} is never refused");
+            let request = if name == "fcntl" { 1024 } else { 0x5412 };
+            assert!(engine(name, [u64::MAX, request, 1, 0, 0, 0]).is_some(), "{name} is never refused");
             assert_eq!(kernel(number, [2, 0, 0, 0, 0, 0]), None, "{name} is always refused");
         }
         let names = |rule: &Value| rule["names"].as_array().unwrap().clone();
@@ -172,7 +178,7 @@ mod tests {
         fn a_sandbox_and_an_engine_refuse_the_same(
             call in 0..CONDITIONAL.len(),
             low in prop_oneof![0..64_u64, (0..32_u32).prop_map(|bit| 1 << bit), Just(0x5412), Just(0x541c), 0x5400..0x5500_u64],
-            second in prop_oneof![Just(0_u64), 0..20_u64, Just(0x5412), Just(0x541c), any::<u64>()],
+            second in prop_oneof![Just(0_u64), 0..20_u64, 0x5412..0x541d_u64, 1020..1050_u64, 0x5000_9400..0x5000_9440_u64, any::<u64>()],
             third in prop_oneof![Just(0_u64), 0..20_u64, any::<u64>()],
             high in prop_oneof![2 => Just(0_u64), 1 => any::<u32>().prop_map(|high| u64::from(high) << 32)],
         ) {

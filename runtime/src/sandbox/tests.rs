@@ -106,6 +106,19 @@ fn seccomp_refuses_limits_for_others() {
 }
 
 #[test]
+fn seccomp_refuses_leases_and_snapshots() {
+    let workspace = workspace();
+    let builder = builder(workspace.path());
+    let filter = |step: &Step| matches!(step, Step::Seccomp(_));
+    let file = "import fcntl as f, os; fd = os.open(\"file\", os.O_RDWR | os.O_CREAT)";
+    assert_wall(&builder, filter, &format!("python3 -c '{file}; f.fcntl(fd, f.F_SETLEASE, f.F_WRLCK)'"));
+    // No file system here has snapshots, so what says that it knows no such request stands for one that makes them.
+    let asked = format!("{file}\ntry: f.ioctl(fd, 0x50009417, 0)\nexcept OSError as e: os._exit(e.errno != 25)");
+    assert_wall(&builder, filter, &format!("python3 -c '{asked}'"));
+    assert!(run_script(&builder.start().unwrap(), &format!("python3 -c '{file}; f.fcntl(fd, f.F_GETLEASE)'")));
+}
+
+#[test]
 fn a_pid_1_that_cannot_listen_any_longer_ends_with_everything_inside() {
     let workspace = workspace();
     let plan = builder(workspace.path()).plan().unwrap();

@@ -14,25 +14,29 @@ mod settings;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::errno::Errno;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::User;
 
 use super::protect::Guarded;
-use super::walk::{Kind, entry_at, kind_at};
-use super::{Mask, Protected, StandIn};
+use super::walk::{Kind, entries_of, entry_at, kind_at};
+use super::{Mask, Protected, StandIn, SurveyError};
 use index::for_each_path;
 pub(crate) use programs::git_programs;
 pub(super) use settings::Setting;
 use settings::settings;
 
-/// Git's pointer files are one line; a larger one is none.
-const LARGEST_POINTER: u64 = 16 << 10;
+/// The end of the longest path (`PATH_MAX`); what follows in a pointer file of git is nothing, or makes it name nothing.
+const LONGEST_POINTER: u64 = 8 << 10;
+/// As many entries of a protected directory are looked at, and so many directories deep.
+const MOST_LINKS: usize = 1000;
+pub(super) const DEEPEST_LINKS: usize = 4;
 const LARGEST_CONFIG: u64 = 1 << 20;
 const LARGEST_INDEX: u64 = 256 << 20;
 /// Submodules within submodules, and the directories of their names.
@@ -95,6 +99,7 @@ impl Guarded {
     pub(super) fn git_dir(&mut self, git: &Path, tree: Option<&Path>) {
         if self.seen.insert(git.to_owned()) {
             self.keep(&git.join("hooks"), StandIn::Socket);
+            self.behind_links(&git.join("hooks"), 0);
             self.keep(&git.join("config"), StandIn::File(""));
             self.keep(&git.join("config.worktree"), StandIn::File(""));
             // `.` leaves the common directory where it is; git fails on an empty file and on a directory.
@@ -169,15 +174,42 @@ impl Guarded {
                     self.keep_lexical(&included, StandIn::File(""));
                     self.config(&included, base);
                 }
-                (b"core", b"hookspath", _) => self.keep_lexical(&base.join(&value), StandIn::Socket),
-                (b"core", b"fsmonitor", _) => {
-                    // A command for the shell. Without a slash it is looked for elsewhere, or no program at all.
-                    let program =
-                        value.as_os_str().as_bytes().split(u8::is_ascii_whitespace).next().unwrap_or_default();
-                    if program.contains(&b'/') {
-                        self.keep_lexical(&base.join(OsStr::from_bytes(program)), StandIn::Socket);
-                    }
+                (b"core", b"hookspath", _) => self.hooks_path(&base.join(&value)),
+                (section, key, _) if programs::names_program(section, key) => {
+                    self.command(value.as_os_str().as_bytes(), base)
                 }
+                _ => {}
+            }
+        }
+    }
+
+    /// A directory of hooks. Those that husky writes into `.husky/_` run the scripts beside it.
+    fn hooks_path(&mut self, path: &Path) {
+        let beside = path.components().as_path().file_name().is_some_and(|name| name == "_");
+        for directory in path.parent().filter(|_| beside).into_iter().chain([path]) {
+            self.keep_lexical(directory, StandIn::Socket);
+            self.behind_links(directory, DEEPEST_LINKS);
+        }
+    }
+
+    /// A command for the shell. Its first word is a program, looked for elsewhere when it has no slash; another word may be one if
+    /// there is such a file.
+    fn command(&mut self, command: &[u8], base: &Path) {
+        let words = command.split(|byte| byte.is_ascii_whitespace() || b"'\"|&;()<>!".contains(byte));
+        for (index, word) in words.filter(|word| !word.is_empty()).enumerate() {
+            let path = base.join(OsStr::from_bytes(word));
+            if (index == 0 && word.contains(&b'/')) || kind_at(&path).is_ok_and(|kind| kind != Kind::Directory) {
+                self.keep_lexical(&path, StandIn::Socket);
+            }
+        }
+    }
+
+    /// Protects what symlinks in a protected directory lead to: a hook is often one.
+    pub(super) fn behind_links(&mut self, directory: &Path, depth: usize) {
+        for path in entries_of(directory).into_iter().flatten().take(MOST_LINKS) {
+            match kind_at(&path) {
+                Ok(Kind::Directory) if depth > 0 => self.behind_links(&path, depth - 1),
+                Ok(Kind::Symlink) => self.keep_lexical(&path, StandIn::Socket),
                 _ => {}
             }
         }
@@ -208,7 +240,13 @@ impl Guarded {
         if let Some(known) = self.settings.get(file) {
             return known.clone();
         }
-        let found = read(file, LARGEST_CONFIG).map(|text| settings(&text).into());
+        let found = match try_read(file, LARGEST_CONFIG) {
+            Ok(text) => text.map(|text| settings(&text).into()),
+            Err(source) => {
+                self.failed.get_or_insert(SurveyError::Read { path: file.to_owned(), source });
+                None
+            }
+        };
         self.settings.insert(file.to_owned(), found.clone());
         found
     }
@@ -272,7 +310,10 @@ pub(super) fn elsewhere(dotgit: &Path) -> Option<Result<PathBuf, String>> {
 pub(super) fn is_git_dir(path: &Path) -> bool {
     let parts = PARTS.iter().filter(|part| is_there(&path.join(part))).count();
     let config = path.join("config");
-    parts == PARTS.len() || (parts > 0 && is_there(&config) && !config.is_dir()) || names_git_dir(&config)
+    parts == PARTS.len()
+        || is_repository(path)
+        || (parts > 0 && is_there(&config) && !config.is_dir())
+        || names_git_dir(&config)
 }
 
 /// Whether it is what git writes first into a new repository's configuration.
@@ -282,9 +323,10 @@ fn names_git_dir(config: &Path) -> bool {
     settings.iter().any(|(section, key, _)| section == b"core" && first(key))
 }
 
-/// Whether git takes the directory `path` for a repository.
+/// Whether git takes the directory `path` for a repository; the parts besides `HEAD` can be elsewhere.
 pub(crate) fn is_repository(path: &Path) -> bool {
-    PARTS.iter().all(|name| is_there(&path.join(name)))
+    let has = |name: &&str| is_there(&path.join(name));
+    PARTS.iter().all(|name| has(&name)) || ["HEAD", "commondir"].iter().all(|name| has(name))
 }
 
 /// Whether something is at `path` but the socket of a reservation. Only a socket: a command can give its own file the mark of
@@ -295,16 +337,24 @@ fn is_there(path: &Path) -> bool {
 
 /// The git directory a `.git` file names, without symlinks.
 fn gitdir(dotgit: &Path) -> Option<PathBuf> {
-    let text = read(dotgit, LARGEST_POINTER)?;
-    let named = text.strip_prefix(b"gitdir: ")?.trim_ascii_end();
+    let text = pointer(dotgit)?;
+    let named = text.strip_prefix(b"gitdir: ")?;
     dotgit.parent()?.join(OsStr::from_bytes(named)).canonicalize().ok()
+}
+
+/// What a file says that is a path for git: without the ends of lines at its end, and up to a NUL.
+fn pointer(path: &Path) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    open(path).ok()??.take(LONGEST_POINTER).read_to_end(&mut text).ok()?;
+    text.truncate(text.iter().position(|&byte| byte == 0).unwrap_or(text.len()));
+    text.truncate(text.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1));
+    Some(text)
 }
 
 /// Where the shared part of the git directory `private` lies: itself unless `commondir` says otherwise.
 fn common_dir(private: &Path) -> PathBuf {
-    let named = read(&private.join("commondir"), LARGEST_POINTER);
-    named
-        .and_then(|text| private.join(OsStr::from_bytes(text.trim_ascii_end())).canonicalize().ok())
+    pointer(&private.join("commondir"))
+        .and_then(|named| private.join(OsStr::from_bytes(&named)).canonicalize().ok())
         .unwrap_or_else(|| private.to_owned())
 }
 
@@ -314,8 +364,8 @@ fn belongs(private: &Path, common: &Path, dotgit: &Path) -> bool {
     if !is_repository(common) {
         return false;
     }
-    let back = read(&private.join("gitdir"), LARGEST_POINTER)
-        .and_then(|text| private.join(OsStr::from_bytes(text.trim_ascii_end())).canonicalize().ok());
+    let back =
+        pointer(&private.join("gitdir")).and_then(|named| private.join(OsStr::from_bytes(&named)).canonicalize().ok());
     if back.as_deref() == Some(dotgit) {
         return private.parent() == Some(&common.join("worktrees"));
     }
@@ -340,16 +390,30 @@ fn directories(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The content of a regular file of at most `most` bytes. Never waits: a FIFO in its place is not read.
+/// The content of a regular file of at most `most` bytes, if there is one that can be read.
 fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
-    let file: File = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(path).ok()?;
-    let status = file.metadata().ok()?;
-    if !status.is_file() || status.len() > most {
-        return None;
-    }
+    try_read(path, most).ok()?
+}
+
+/// As [`read`]: an error where git could read what cannot be read here.
+fn try_read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = open(path)? else { return Ok(None) };
     let mut text = Vec::new();
-    file.take(most).read_to_end(&mut text).ok()?;
-    Some(text)
+    file.take(most + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > most {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    Ok(Some(text))
+}
+
+/// A regular file, open for reading; none where git could read none either. Never waits: a FIFO in its place is not opened.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let none = [Errno::ENOENT, Errno::ENOTDIR, Errno::EACCES, Errno::ELOOP, Errno::ENXIO, Errno::ENAMETOOLONG];
+    match OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOFOLLOW).open(path) {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        Err(error) if none.iter().any(|none| error.raw_os_error() == Some(*none as i32)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A warning when masked paths are tracked: git keeps their content in its own database, which stays readable.

@@ -178,10 +178,10 @@ pub(crate) enum SurveyError {
         /// The root.
         path: PathBuf,
     },
-    /// A root cannot be read at all, or the machine has run out of something.
-    #[error("cannot read the directory {path}: {source}")]
+    /// A root cannot be read at all, or not what says which programs git runs, or the machine has run out of something.
+    #[error("cannot read {path}: {source}")]
     Read {
-        /// The directory.
+        /// The directory, or the file.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
@@ -283,6 +283,9 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         guarded.named(&path);
     }
     guarded.nested_names();
+    if let Some(error) = guarded.failed.take() {
+        return Err(error);
+    }
     found.warnings.append(&mut guarded.warnings);
     let mut masks = shallowest(reachable(found.masks));
     // What another run reserved is no secret, whatever it is called. Reserved here too, it goes with whoever ends last.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 
-use super::git::{Setting, is_git_dir};
+use super::git::{DEEPEST_LINKS, Setting, is_git_dir};
 use super::walk::{Kind, entry_at, kind_at};
 use super::{Protected, StandIn, SurveyError};
 
@@ -33,6 +33,8 @@ const AT_THE_ROOT: [&str; 16] = [
     "AGENTS.override.md",
     "CLAUDE.md",
 ];
+/// What other version control runs hooks from, where there is some (hgrc(5); jj's repository configuration).
+const OTHERS: [(&str, &str); 2] = [(".hg", ".hg/hgrc"), (".jj", ".jj/repo/config.toml")];
 /// In how many nested repositories names are reserved, which takes up to a millisecond each.
 const MOST_NESTED: usize = 100;
 /// As many symlinks as the kernel follows.
@@ -58,6 +60,8 @@ pub(crate) struct Guarded {
     pub(crate) git_dirs: Vec<PathBuf>,
     /// What cannot be protected.
     pub(crate) uncovered: Vec<String>,
+    /// Why it is not known what has to be protected.
+    pub(crate) failed: Option<SurveyError>,
     pub(crate) warnings: Vec<String>,
     /// The repositories below the root that are no packages.
     pub(super) nested: Vec<PathBuf>,
@@ -81,6 +85,7 @@ impl Guarded {
             protected: Vec::new(),
             git_dirs: Vec::new(),
             uncovered: Vec::new(),
+            failed: None,
             warnings: Vec::new(),
             nested: Vec::new(),
             home: home.map(Path::to_path_buf),
@@ -131,6 +136,12 @@ impl Guarded {
     fn tree_names(&mut self, tree: &Path) {
         for name in AT_THE_ROOT {
             self.keep(&tree.join(name), StandIn::Socket);
+            self.behind_links(&tree.join(name), DEEPEST_LINKS);
+        }
+        for (directory, settings) in OTHERS {
+            if kind_at(&tree.join(directory)) == Ok(Kind::Directory) {
+                self.keep(&tree.join(settings), StandIn::File(""));
+            }
         }
         if is_git_dir(tree) {
             self.git_dir(tree, None);
@@ -147,6 +158,10 @@ impl Guarded {
         let parts = if repository { ["refs", "objects", "HEAD"] } else { ["HEAD", "objects", "refs"] };
         let Some(absent) = parts.iter().find(|part| kind_at(&tree.join(part)).is_err()) else { return };
         self.keep(&tree.join(absent), StandIn::Socket);
+        if *absent != "HEAD" {
+            // By which `objects` and `refs` are elsewhere.
+            self.keep(&tree.join("commondir"), StandIn::Socket);
+        }
         if repository && *absent == "HEAD" {
             self.warnings.push(format!(
                 "{} has directories `refs` and `objects`, so the name HEAD is held there: write `git diff HEAD --` for `git diff HEAD`",

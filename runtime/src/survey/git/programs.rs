@@ -1,6 +1,8 @@
 //! What a repository makes git run: settings that name programs, and hooks.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -43,6 +45,15 @@ const HARMLESS: [(&str, &str); 25] = [
     ("status", "*"),
 ];
 
+/// Settings whose value is a command, in whatever section (git-config(1), gitattributes(5)).
+const COMMANDS: &str = "alternaterefscommand askpass cccmd clean cmd command difffilter driver editor external fsmonitor gitproxy \
+                        helper packobjectshook pager process program smudge sshcommand textconv tocmd";
+
+/// Whether the value of a setting is a command.
+pub(super) fn names_program(section: &[u8], key: &[u8]) -> bool {
+    matches!(section, b"alias" | b"pager") || COMMANDS.split(' ').any(|command| command.as_bytes() == key)
+}
+
 /// The settings and hooks by which git would run programs in the repository whose `.git` is `dotgit`, as git calls them.
 /// `was_there` tells of a `config` that it cannot have been changed: what it says is its owner's.
 pub(crate) fn git_programs(dotgit: &Path, was_there: &dyn Fn(&Path) -> bool) -> Vec<String> {
@@ -57,6 +68,9 @@ pub(crate) fn git_programs(dotgit: &Path, was_there: &dyn Fn(&Path) -> bool) -> 
     };
     let Some(private) = private else { return Vec::new() };
     let mut runs = BTreeSet::new();
+    if entry_at(&private.join("commondir")) == Ok(Ok(Kind::Symlink)) {
+        runs.insert("a commondir elsewhere".to_owned());
+    }
     // Of most repositories they are one.
     for git in BTreeSet::from([common_dir(&private), private]) {
         if !was_there(&git.join("config")) {
@@ -74,7 +88,10 @@ fn configured(file: &Path, runs: &mut BTreeSet<String>) {
         return;
     }
     match read(file, LARGEST_CONFIG) {
-        Some(text) => runs.extend(settings(&text).iter().filter(|setting| !is_harmless(setting)).map(named)),
+        Some(text) => {
+            let tells = |setting: &&Setting| !is_harmless(setting) || leads_away(setting, file);
+            runs.extend(settings(&text).iter().filter(tells).map(named));
+        }
         None => drop(runs.insert(format!("{}, which cannot be read", name_of(file)))),
     }
 }
@@ -84,6 +101,14 @@ fn is_harmless((section, key, value): &Setting) -> bool {
     let harmless = known.is_some_and(|(_, keys)| *keys == "*" || keys.split(' ').any(|one| one.as_bytes() == key));
     // A URL may name a program as well (gitremote-helpers(7), git-remote-ext(1)).
     harmless && !value.windows(2).any(|two| two == b"::")
+}
+
+/// Whether it gives the repository of this configuration a tree that is not its own, as that of a submodule is: a checkout would
+/// write there.
+fn leads_away((section, key, value): &Setting, config: &Path) -> bool {
+    let git = || config.parent()?.canonicalize().ok();
+    let own = || gitdir(&git()?.join(OsStr::from_bytes(value)).join(".git"));
+    section == b"core" && key == b"worktree" && (git().is_none() || own() != git())
 }
 
 fn named((section, key, _): &Setting) -> String {
