@@ -33,6 +33,7 @@ mod held;
 mod hook_files;
 mod identity;
 mod inner;
+mod input;
 mod load;
 mod places;
 mod process;

@@ -54,6 +54,23 @@ fn any_umask_will_do() {
     }
 }
 
+/// A shell that reads its script from a pipe shares that with what it starts.
+#[test]
+fn the_script_of_the_shell_around_is_not_written_and_goes_on() {
+    let machine = Machine::new();
+    let attack = "sh -c 'echo echo INJECTED > /proc/self/fd/0'";
+    let holdpoint = env!("CARGO_BIN_EXE_holdpoint");
+    let start = format!("{holdpoint} session start --profile free >&2");
+    for way in ["", &format!("{holdpoint} run --profile free --"), &format!("{holdpoint} session run --")] {
+        let script = format!("{start}\n{way} {attack}\necho went on\n{holdpoint} session stop >&2\n");
+        let mut shell = machine.command_after("exec sh", [""]);
+        shell.env("PATH", "/usr/bin:/bin");
+        let done = with_input(shell, script.as_bytes());
+        let expected = if way.is_empty() { "went on\nINJECTED\n" } else { "went on\n" };
+        assert_eq!(done.out, expected, "{way}: {}", done.err);
+    }
+}
+
 #[test]
 fn streams_pass_through_as_they_are() {
     let machine = Machine::new();

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     limits::Hits,
-    relay::{Tap, input::Source},
+    relay::{Tap, input::Source, lent::Lent},
     socket,
     sys::wire::{ENDED, NOBODY_LEFT, Reply, Request, SIGNAL},
     tree::Leader,
@@ -54,6 +54,8 @@ pub(crate) struct Origin {
     pub(crate) emptied: Arc<AtomicBool>,
     /// The file that is passed on as its standard input.
     pub(crate) source: Option<Source>,
+    /// The pipe that others go on reading.
+    pub(crate) lent: Option<Lent>,
     /// What it prints, as far as that is passed on.
     pub(crate) taps: Vec<Tap>,
 }
@@ -125,6 +127,9 @@ impl Child {
                 self.origin.emptied.fetch_or(stage == NOBODY_LEFT, Ordering::Release);
                 if let Some(source) = self.origin.source.take() {
                     source.finish();
+                }
+                if let Some(lent) = self.origin.lent.take() {
+                    lent.finish();
                 }
                 for tap in &self.origin.taps {
                     tap.settle().map_err(Error::io("write what the command printed"))?;

@@ -6,12 +6,12 @@ use crate::{
     error::{Error, Result},
     executable,
     limits::Budget,
-    relay::input::Source,
+    relay::{input::Source, lent::Lent},
     restricted::Place,
     rights::Rights,
     sandbox::{Ground, Sandbox},
     socket,
-    stdio::{Ends, Far, Kind, Stdio},
+    stdio::{Ends, Far, Kind, Stdio, only_to_print},
     sys::wire::{
         FAILED, GIVEN, Image, LAST, NULL, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS,
         STAGE_TERMINAL, STARTED, TERMINAL, UNCHANGED,
@@ -299,8 +299,15 @@ impl<'sandbox> Command<'sandbox> {
         };
         let hits = Arc::clone(limits.hits());
         let emptied = Arc::clone(&self.ground.emptied);
-        let mut origin =
-            Origin { control, root: root.unwrap_or_default(), hits, emptied, source: None, taps: Vec::new() };
+        let mut origin = Origin {
+            control,
+            root: root.unwrap_or_default(),
+            hits,
+            emptied,
+            source: None,
+            lent: None,
+            taps: Vec::new(),
+        };
         let layer = self.rights.layer(plan, &origin.root, self.private_tmp)?;
         let image = executable::memory_file(&self.image()?)?;
         let (reply, theirs) = socket::pair()?;
@@ -325,7 +332,7 @@ impl<'sandbox> Command<'sandbox> {
         let budget = self.ground.plan.limits.output;
         let budget = budget.map(|limit| Budget::new(limit, id, Arc::clone(&origin.control), Arc::clone(&origin.hits)));
         let mut streams = Streams { flags: 0, inside: Vec::with_capacity(3), outside: [const { None }; 3], terminal };
-        let mut printed = None;
+        let (mut printed, mut reads_terminal) = (None, false);
         for (index, default) in defaults.into_iter().enumerate() {
             let kind = match (&self.streams[index], self.terminal) {
                 (Some(stream), _) => &stream.0,
@@ -349,13 +356,25 @@ impl<'sandbox> Command<'sandbox> {
                 Far::File(..) | Far::Socket(..) if printed.as_ref() == Some(&far) => {
                     inside = streams.inside[1].try_clone().map_err(Error::io("pass a standard stream"))?;
                 }
-                Far::Stream if index == 0 || budget.is_none() => {}
-                Far::File(..) | Far::Socket(..) | Far::Stream => {
+                Far::Pipe if index == 0 && matches!(kind, Kind::Lent(_)) => {
+                    let (pipe, lent) = Lent::start(inside)?;
+                    (inside, origin.lent) = (pipe, Some(lent));
+                }
+                Far::Terminal if index == 0 => reads_terminal = true,
+                Far::Terminal if budget.is_none() && reads_terminal => {}
+                Far::Terminal
+                    if budget.is_none()
+                        && let Ok(again) = only_to_print(inside.as_fd()) =>
+                {
+                    inside = again
+                }
+                Far::Pipe | Far::Device if index == 0 || budget.is_none() => {}
+                Far::File(..) | Far::Socket(..) | Far::Pipe | Far::Terminal | Far::Device => {
                     let file = matches!(far, Far::File(..));
                     let (pipe, tap) = self.ground.taps.add(inside, file, budget.clone())?;
                     inside = pipe;
                     origin.taps.push(tap);
-                    printed = Some(far).filter(|far| *far != Far::Stream);
+                    printed = Some(far).filter(|far| matches!(far, Far::File(..) | Far::Socket(..)));
                 }
             }
             streams.inside.push(inside);

@@ -2,6 +2,7 @@
 //! output can be counted, and a file that it writes to stays out of its hands.
 
 pub(crate) mod input;
+pub(crate) mod lent;
 
 use crate::{
     error::{Error, Result},

@@ -12,8 +12,11 @@ use nix::{
 };
 use std::{
     fs::{File, OpenOptions},
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    io::{self, IsTerminal},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
 };
 
 /// A standard stream of a [`Command`](crate::Command), as [`std::process::Stdio`]. A file or a
@@ -28,6 +31,7 @@ pub(crate) enum Kind {
     Null,
     Piped,
     Fd(OwnedFd),
+    Lent(Box<Kind>),
 }
 
 impl Stdio {
@@ -48,6 +52,14 @@ impl Stdio {
     pub fn piped() -> Self {
         Self(Kind::Piped)
     }
+
+    /// For a standard input that others go on reading when the command has ended. Out of a pipe the command takes no more than it
+    /// reads then, and it cannot write into it: given as it is, it could open the other end through `/proc/self/fd` (proc(5)), and
+    /// what reads on, a shell its script for instance, would get that. It takes some microseconds for each page.
+    #[must_use]
+    pub fn lent(self) -> Self {
+        Self(Kind::Lent(Box::new(self.0)))
+    }
 }
 
 impl<T: Into<OwnedFd>> From<T> for Stdio {
@@ -67,8 +79,10 @@ pub(crate) enum Far {
     Place,
     /// A socket, by its device and number.
     Socket(u64, u64),
-    /// A pipe, a terminal or another device.
-    Stream,
+    /// A pipe, perhaps a named one.
+    Pipe,
+    Terminal,
+    Device,
 }
 
 impl Far {
@@ -82,9 +96,18 @@ impl Far {
             SFlag::S_IFREG | SFlag::S_IFBLK => Self::File(status.st_dev, status.st_ino),
             SFlag::S_IFSOCK => Self::Socket(status.st_dev, status.st_ino),
             SFlag::S_IFCHR if (major(status.st_rdev), minor(status.st_rdev)) == (1, 3) => Self::Null,
-            _ => Self::Stream,
+            SFlag::S_IFIFO => Self::Pipe,
+            _ if stream.is_terminal() => Self::Terminal,
+            _ => Self::Device,
         })
     }
+}
+
+/// The same terminal, of which nothing can be read: it was given to print to, and what is typed is for others. Landlock keeps it
+/// from being opened once more.
+pub(crate) fn only_to_print(terminal: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let again = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+    Ok(OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(again)?.into())
 }
 
 /// The command's end of a stream and, for a pipe, the caller's end.
@@ -100,6 +123,7 @@ impl Kind {
         match self {
             Self::Inherit => only(duplicate_own(index).map_err(Error::io("inherit a standard stream"))?),
             Self::Null => only(null().map_err(Error::io("open /dev/null"))?.into()),
+            Self::Lent(kind) => kind.open(index),
             Self::Fd(fd) => only(fd.try_clone().map_err(Error::io("pass a standard stream"))?),
             Self::Piped => {
                 let (read, write) = io::pipe().map_err(Error::io("make a pipe"))?;

@@ -4,16 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
+use nix::pty::{OpenptyResult, openpty};
 use std::{
+    env,
     fs::{self, File, OpenOptions},
-    io::{Read, Seek, Write},
+    io::{self, Read, Seek, Write},
     net::{TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
         unix::{fs::PermissionsExt, net::UnixStream},
     },
     path::PathBuf,
-    process,
+    process, thread,
     time::Duration,
 };
 
@@ -232,4 +234,68 @@ fn what_cannot_be_written_is_said_and_how_the_command_ended_too() {
     assert!(lost.to_string().contains("could not write what the command printed"), "{lost}");
     child.wait().unwrap();
     assert_eq!(scene.text("lines"), "one\ntwo\nthree\n");
+}
+
+/// What a shell reads on with may be its script.
+#[test]
+fn a_pipe_that_is_lent_is_not_written_and_keeps_what_nobody_read() {
+    let lines = "one\ntwo\nthree\n";
+    let write = "echo evil > /proc/self/fd/0";
+    let rest = |run: &dyn Fn(Stdio)| {
+        let (mut read, mut written) = io::pipe().unwrap();
+        written.write_all(lines.as_bytes()).unwrap();
+        run(Stdio::from(read.try_clone().unwrap()));
+        drop(written);
+        let mut rest = String::new();
+        read.read_to_string(&mut rest).unwrap();
+        rest
+    };
+    let scene = Scene::new(Access::ReadWrite);
+    let inside = |script: &str, input: Stdio| {
+        let mut command = scene.sandbox.command("sh");
+        command.args(["-c", script]).env("PATH", "/usr/bin:/bin").stdin(input).spawn().unwrap().wait().unwrap();
+    };
+    assert!(rest(&|input| inside(write, input)).contains("evil"), "given as it is, it can be written");
+    assert_eq!(rest(&|input| inside(write, input.lent())), lines);
+    assert_eq!(rest(&|input| inside("head -c 4 > read", input.lent())), "two\nthree\n");
+    assert_eq!(scene.text("read"), "one\n");
+    assert_eq!(rest(&|input| inside("exit 0", input.lent())), lines);
+}
+
+#[test]
+fn all_of_a_pipe_that_is_lent_arrives_and_its_end_too() {
+    let scene = Scene::new(Access::ReadWrite);
+    let (read, mut written) = io::pipe().unwrap();
+    let all: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    let sent = all.clone();
+    let writer = thread::spawn(move || sent.chunks(1000).for_each(|chunk| written.write_all(chunk).unwrap()));
+    let mut command = scene.sandbox.command("cat");
+    command.env("PATH", "/usr/bin:/bin").stdin(Stdio::from(read).lent()).stdout(Stdio::from(scene.create("copy")));
+    command.spawn().unwrap().wait().unwrap();
+    writer.join().unwrap();
+    assert!(fs::read(scene.path("copy")).unwrap() == all);
+}
+
+/// What is typed at a terminal that a command was given to print to is for others.
+#[test]
+fn a_terminal_that_is_printed_to_is_not_read() {
+    let script = "for way in '<&2' '< /proc/self/fd/2' '<> /proc/self/fd/2'; do eval \"timeout 5 head -n 1 $way\"; done > read; \
+                  test -t 2 && echo printed >&2";
+    for sandboxed in [false, true] {
+        let scene = Scene::new(Access::ReadWrite);
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let mut master = File::from(master);
+        master.write_all(b"secret\nsecret\nsecret\n").unwrap();
+        let streams = [None, None, Some(slave.try_clone().unwrap())];
+        if sandboxed {
+            scene.inside(script, streams);
+        } else {
+            env::set_current_dir(scene.workspace.path()).unwrap();
+            Scene::bare(script, streams);
+        }
+        assert_eq!(scene.text("read").contains("secret"), !sandboxed);
+        let mut printed = [0; 200];
+        let length = master.read(&mut printed).unwrap();
+        assert!(String::from_utf8_lossy(&printed[..length]).contains("secret"), "the echo of what was typed");
+    }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Run {
     pub(crate) env: Vec<(Bytes, Bytes)>,
     pub(crate) cwd: Bytes,
     pub(crate) terminal: Option<Terminal>,
+    /// Others go on reading the standard input.
+    pub(crate) shared_input: bool,
     pub(crate) rights: Rights,
 }
 

@@ -98,7 +98,7 @@ fn pass_on(mut file: &File, began: Option<u64>, mut pipe: File, stopped: Borrowe
 }
 
 /// Waits until `end` is ready for `what`; false when `stopped` has hung up before.
-fn ready(end: BorrowedFd<'_>, what: PollFlags, stopped: BorrowedFd<'_>) -> bool {
+pub(super) fn ready(end: BorrowedFd<'_>, what: PollFlags, stopped: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(end, what), PollFd::new(stopped, PollFlags::empty())];
     match poll(&mut fds, PollTimeout::NONE) {
         Ok(_) => fds[1].revents().is_some_and(|hung_up| hung_up.is_empty()),
