@@ -6,6 +6,7 @@ use crate::{
     enforced::Protection,
     error::{Error, Result},
     exec::ExecGuard,
+    listeners,
     opening::Opening,
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::{First, Sandbox},
@@ -208,7 +209,10 @@ impl Builder {
         let shown = |path: &PathBuf| plan::shows(&view, path);
         let watched = found.directories.into_iter().chain(found.hidden).chain(found.beyond.into_iter().filter(shown));
         let watched = watched.collect();
-        let channels = found.channels.into_iter().filter(shown).collect();
+        let mut channels: Vec<PathBuf> =
+            found.channels.into_iter().chain(listeners::with_a_path()).filter(shown).collect();
+        channels.sort_unstable();
+        channels.dedup();
         let exec_deny = self.exec_deny.iter().map(|path| resolve("exec_deny path", path)).collect::<Result<_>>()?;
         Ok(Plan {
             view,

@@ -105,6 +105,7 @@ mod guard;
 mod host;
 mod landlocked;
 mod limits;
+mod listeners;
 mod mounts;
 mod notify;
 #[cfg(feature = "oci")]

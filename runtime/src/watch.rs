@@ -28,6 +28,9 @@ use places::Places;
 /// Renames whose second half has not been seen yet; it is usually the next event (inotify(7)).
 const MOST_RENAMES: usize = 1_024;
 
+/// So many links are followed before it is looked what else has happened.
+const AT_ONCE: usize = 64;
+
 /// What to watch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'a> {
@@ -131,6 +134,8 @@ pub(crate) struct Watch {
     /// Whether one of them may lead elsewhere now, and whether one led nowhere when it was looked at.
     follow: bool,
     dangling: bool,
+    /// Links that are still to be looked at.
+    following: Vec<PathBuf>,
     /// The first halves of renames of denied names.
     renames: VecDeque<u32>,
 }
@@ -162,12 +167,10 @@ impl Watch {
             while let Some((directory, look)) = self.stale.pop() {
                 self.list(&directory, look, on)?;
             }
-            if std::mem::take(&mut self.follow) {
-                self.follow_links(on)?;
-                continue;
-            }
+            let more = self.follow_some(on)?;
             match self.inotify.read_events() {
                 Ok(events) => events.into_iter().try_for_each(|event| self.event(event, on))?,
+                Err(Errno::EAGAIN) if more => {}
                 Err(Errno::EAGAIN) => match self.unhurried.pop() {
                     Some(directory) => self.list(&directory, Look::Again, on)?,
                     None => {
@@ -339,26 +342,34 @@ impl Watch {
         path.ancestors().skip(1).any(|above| self.masked.contains_key(above))
     }
 
-    /// Looks again where the links lead, and masks what became denied by it.
-    fn follow_links(&mut self, on: Report<'_>) -> Result<(), WatchError> {
-        self.dangling = false;
-        for link in self.links.clone() {
-            if !link.is_symlink() {
-                self.links.remove(&link);
-                continue;
-            }
-            let Ok(target) = link.canonicalize() else {
-                self.dangling = true;
-                continue;
-            };
-            if !self.places.in_root(&target) {
-                continue;
-            }
-            if self.places.deny(&link, target.is_dir()) {
-                self.mask_target(&target, on)?;
-            } else if target.is_dir() && self.alias(&link, &target)? {
-                self.stale.push((target, Look::Deeper));
-            }
+    /// Looks again where the links lead, and masks what became denied by it; only some of them, so that nobody who makes many keeps
+    /// us from what else appears. `true`: there are more.
+    fn follow_some(&mut self, on: Report<'_>) -> Result<bool, WatchError> {
+        if self.following.is_empty() && std::mem::take(&mut self.follow) {
+            self.dangling = false;
+            self.following = self.links.iter().cloned().collect();
+        }
+        let rest = self.following.len().saturating_sub(AT_ONCE);
+        self.following.split_off(rest).into_iter().try_for_each(|link| self.look_behind(link, on))?;
+        Ok(self.follow || !self.following.is_empty() || !self.stale.is_empty())
+    }
+
+    fn look_behind(&mut self, link: PathBuf, on: Report<'_>) -> Result<(), WatchError> {
+        if !link.is_symlink() {
+            self.links.remove(&link);
+            return Ok(());
+        }
+        let Ok(target) = link.canonicalize() else {
+            self.dangling = true;
+            return Ok(());
+        };
+        if !self.places.in_root(&target) {
+            return Ok(());
+        }
+        if self.places.deny(&link, target.is_dir()) {
+            self.mask_target(&target, on)?;
+        } else if target.is_dir() && self.alias(&link, &target)? {
+            self.stale.push((target, Look::Deeper));
         }
         Ok(())
     }

@@ -94,6 +94,26 @@ fn datagrams_on_this_machine() {
     }
 }
 
+/// Where nobody looks through what is shown.
+#[test]
+fn sockets_in_what_is_shown_read_only() {
+    for shown in [false, true] {
+        let arena = Arena::new();
+        let listener = UnixListener::bind(arena.outside.join("dir/agent.sock")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let path = arena.outside.join("dir/agent.sock").display().to_string();
+        arena::write(
+            &arena.path("attack.py"),
+            &format!("{HELPERS}tried(lambda: connected(socket.AF_UNIX, sys.argv[1]))"),
+        );
+        let script = format!("/usr/bin/python3 attack.py {path}");
+        let mut builder = Sandbox::builder();
+        builder.system().workspace(&arena.workspace, Access::ReadWrite).read_only(arena.outside.join("dir"));
+        let output = if shown { arena.inside(&builder.start().unwrap(), &script) } else { arena.bare(&script) };
+        assert_eq!(eventually(|| listener.accept().is_ok()), !shown, "{output}");
+    }
+}
+
 #[test]
 fn sockets_with_a_path() {
     let listen = |arena: &Arena| {

@@ -326,7 +326,7 @@ fn names_git_dir(config: &Path) -> bool {
 /// Whether git takes the directory `path` for a repository; the parts besides `HEAD` can be elsewhere.
 pub(crate) fn is_repository(path: &Path) -> bool {
     let has = |name: &&str| is_there(&path.join(name));
-    PARTS.iter().all(|name| has(&name)) || ["HEAD", "commondir"].iter().all(|name| has(name))
+    PARTS.iter().all(has) || ["HEAD", "commondir"].iter().all(has)
 }
 
 /// Whether something is at `path` but the socket of a reservation. Only a socket: a command can give its own file the mark of

@@ -48,6 +48,7 @@ impl Beginning {
             inodes: Inodes::new(scope.denied, scope.since.unwrap_or_else(SystemTime::now)),
             links: scope.links.iter().cloned().collect(),
             follow: false,
+            following: Vec::new(),
             dangling: false,
             renames: VecDeque::new(),
         };

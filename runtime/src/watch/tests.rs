@@ -72,6 +72,27 @@ impl Stage {
     }
 }
 
+/// Whoever makes many links, and has them followed again and again, is not waited for.
+#[test]
+fn what_appears_is_covered_before_all_links_are_followed() {
+    const LINKS: usize = 1000;
+    let targets: Vec<String> = (0..LINKS).map(|index| format!("target{index}")).collect();
+    let mut stage = stage(&targets.iter().map(String::as_str).collect::<Vec<_>>(), &["**/.env*"], &[], &[]);
+    for index in 0..LINKS {
+        std::os::unix::fs::symlink(format!("target{index}"), stage.root.join(format!(".env{index}"))).unwrap();
+    }
+    fs::write(stage.root.join(".env"), "").unwrap();
+    let mut seen = Vec::new();
+    let mut on = |_, path: &Path| {
+        seen.push(path.to_owned());
+        Ok(())
+    };
+    stage.watch.drain(&mut on).unwrap();
+    assert_eq!(seen.iter().filter(|path| path.to_string_lossy().contains("target")).count(), LINKS);
+    let at = seen.iter().position(|path| path.ends_with(".env")).unwrap();
+    assert!(at < LINKS * 3 / 4, "{at} were covered before it");
+}
+
 #[test]
 fn a_file_that_appears_is_reported_at_any_depth() {
     let mut stage = stage(&["a/x"], &["**/.env*", "b/*.key", "**/secrets/**"], &[], &[]);
