@@ -30,6 +30,8 @@ pub(crate) const REFUSED: &[(&str, i64)] = &[
     ("bpf", libc::SYS_bpf),
     ("perf_event_open", libc::SYS_perf_event_open),
     ("userfaultfd", libc::SYS_userfaultfd),
+    // All processes of a user share a number of its groups, and there is inotify.
+    ("fanotify_init", libc::SYS_fanotify_init),
     // The machine itself.
     ("kexec_load", libc::SYS_kexec_load),
     ("kexec_file_load", libc::SYS_kexec_file_load),

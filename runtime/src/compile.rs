@@ -17,7 +17,10 @@ use crate::{
     },
     view,
 };
-use nix::unistd::{getegid, geteuid};
+use nix::{
+    sys::resource::{Resource, getrlimit},
+    unistd::{getegid, geteuid},
+};
 use std::{
     collections::HashSet,
     ffi::{CStr, CString, OsStr},
@@ -505,6 +508,7 @@ pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
     let limits = &plan.limits;
     // The signal at the soft limit says which limit it was; the hard one ends who does not listen.
     let seconds = limits.cpu_time.map(|time| time.as_secs().max(1));
+    let signals = getrlimit(Resource::RLIMIT_SIGPENDING);
     let bounds = [
         // Nothing fits into one byte; and only this value also keeps the kernel from starting the host's handler of core dumps,
         // as root and with names chosen inside, where `core_pattern` names one: 0 does not (core(5)).
@@ -512,6 +516,8 @@ pub(crate) fn bounds(plan: &Plan) -> impl Iterator<Item = Step> {
         (i64::from(libc::RLIMIT_NPROC), limits.pids.map(|pids| pids.saturating_add(SPARE)), 0),
         (i64::from(libc::RLIMIT_CPU), seconds, 1),
         (i64::from(libc::RLIMIT_FSIZE), limits.disk, 0),
+        // All processes of the user have one number of signals and timers together, and others need some too (getrlimit(2)).
+        (i64::from(libc::RLIMIT_SIGPENDING), signals.ok().map(|(most, _)| most / 2), 0),
     ];
     let step = |(resource, value, grace): (i64, Option<u64>, u64)| {
         value.map(|soft| Step::Limit { resource, soft, hard: soft.saturating_add(grace) })

@@ -7,6 +7,7 @@ use crate::{
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::resource::{Resource, getrlimit},
     unistd::geteuid,
 };
 use std::{fs, path::Path};
@@ -89,6 +90,17 @@ fn seccomp_refuses_keyrings() {
     let number = libc::SYS_keyctl;
     let keyring = format!("python3 -c 'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall({number},0,-3,0) < 0)'");
     assert_wall(&builder, |step| matches!(step, Step::Seccomp(_)), &keyring);
+}
+
+#[test]
+fn half_of_what_a_user_may_have_of_signals_is_left_to_others() {
+    let workspace = workspace();
+    let (most, _) = getrlimit(Resource::RLIMIT_SIGPENDING).unwrap();
+    let is = |most: u64| format!("test \"$(bash -c 'ulimit -Hi')\" = {most}");
+    let limit =
+        |step: &Step| matches!(step, Step::Limit { resource, .. } if *resource == i64::from(libc::RLIMIT_SIGPENDING));
+    assert!(succeeds_without(&builder(workspace.path()), limit, &is(most)));
+    assert!(run_script(&builder(workspace.path()).start().unwrap(), &is(most / 2)));
 }
 
 #[test]
