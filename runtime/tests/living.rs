@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "integration tests are a test module")]
 
+#[path = "arena/kernel.rs"]
+mod kernel;
 mod watching;
 
 use holdpoint_runtime::{Access, Error, Limit, Limits, Opening, Sandbox, Stdio};
@@ -234,14 +236,16 @@ fn a_sandbox_for_one_command_ends_with_it() {
     let mut builder = Sandbox::builder();
     builder.system().workspace(workspace.path(), Access::ReadWrite);
     for narrowed in [false, true] {
-        let (sandbox, mut child) = builder
-            .run_in(Opening::begin(), "sh", |command| {
-                command.args(["-c", "sleep 1000 & echo $! > pid; read line; exit 7"]).stdin(Stdio::piped());
-                if narrowed {
-                    command.may_write([workspace.path()]);
-                }
-            })
-            .unwrap();
+        let started = builder.run_in(Opening::begin(), "sh", |command| {
+            command.args(["-c", "sleep 1000 & echo $! > pid; read line; exit 7"]).stdin(Stdio::piped());
+            if narrowed {
+                command.may_write([workspace.path()]);
+            }
+        });
+        let (sandbox, mut child) = match started {
+            Err(error) if narrowed => return kernel::is_refusal(&error),
+            started => started.unwrap(),
+        };
         let ended = || {
             let mut end = [PollFd::new(sandbox.pidfd(), PollFlags::POLLIN)];
             poll(&mut end, PollTimeout::ZERO).unwrap() == 1
