@@ -357,14 +357,14 @@ fn a_hook_blocks_before_anybody_is_asked_and_others_are_told() {
 
 #[test]
 fn a_hook_that_fails_in_any_way_blocks() {
-    for (command, says) in [
-        ("exit 1", "exited with 1"),
-        ("kill -9 $$", "SIGKILL"),
-        ("/no/such/guard", "not found"),
-        ("sleep 60", "did not answer within 300ms"),
+    for (command, timeout, says) in [
+        ("exit 1", "60s", "exited with 1"),
+        ("kill -9 $$", "60s", "SIGKILL"),
+        ("/no/such/guard", "60s", "not found"),
+        ("sleep 60", "300ms", "did not answer within 300ms"),
     ] {
         let machine = Machine::with(&format!(
-            "[[hooks]]\nevent = \"PreToolUse\"\ncommand = \"{command}\"\ntimeout = \"300ms\"\n"
+            "[[hooks]]\nevent = \"PreToolUse\"\ncommand = \"{command}\"\ntimeout = \"{timeout}\"\n"
         ));
         let done = machine.run(&["touch", "ran"]);
         assert!(done.code == 77 && done.err.contains(says), "{command}: {done:?}");

@@ -4,11 +4,13 @@
 #![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
 mod arena;
+mod watching;
 
 use std::fs;
 
 use arena::{Arena, Host, write};
 use holdpoint_runtime::Trap;
+use watching::wait_for;
 
 /// Inside, without the user's own configuration.
 const GIT: &str = "git() { command git -c user.name=a -c user.email=a@b -c safe.directory='*' \"$@\"; }
@@ -133,7 +135,9 @@ fn wherever_it_lies() {
         let sandbox = arena.start();
         arena.inside(&sandbox, &format!("{}; {script}", planted("[core]\\nfsmonitor = ./run.sh")));
         if script.contains("setsid") {
-            std::thread::sleep(std::time::Duration::from_millis(600));
+            // The last file that is copied there is not known, so all of it.
+            let count = |tree: &str| arena.bare(&format!("find {tree} | wc -l"));
+            wait_for(|| count("src/late 2> /dev/null") == count("new"));
         }
         sandbox.end();
         assert_eq!(
