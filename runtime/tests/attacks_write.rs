@@ -564,6 +564,20 @@ fn instructions_and_settings_that_exist() {
     );
 }
 
+/// What a dependency says is for those who work on it; a package manager has to be able to take it away.
+#[test]
+fn packages_can_be_removed_with_their_files_for_agents() {
+    let arena = Arena::new();
+    for packages in ["node_modules", "vendor", ".venv/lib/python3/site-packages"] {
+        write(&arena.path(&format!("{packages}/p/AGENTS.md")), "of the package");
+        write(&arena.path(&format!("{packages}/p/.vscode/settings.json")), "of the package");
+    }
+    let sandbox = arena.start();
+    let said = arena.inside(&sandbox, "rm -r node_modules vendor/p .venv && echo gone; rm docs/AGENTS.md || echo kept");
+    assert!(said.contains("gone") && said.contains("kept"), "{said}");
+    assert!(!arena.path("node_modules").exists() && arena.path("docs/AGENTS.md").exists());
+}
+
 #[test]
 fn protected_names_that_are_symlinks() {
     let build = || {

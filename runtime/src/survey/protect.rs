@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -40,16 +41,21 @@ const MOST_NESTED: usize = 100;
 /// As many symlinks as the kernel follows.
 const MOST_SYMLINKS: usize = 40;
 
-/// Whether an entry of this name is protected wherever it lies. In packages under `node_modules` only what changes
-/// instructions, policy or git is: they are full of editor settings that nothing ever opens.
+/// Whether an entry of this name is protected wherever it lies. In packages only what decides over git and policy is: they
+/// bring settings and instructions for whoever works on them, and a package manager has to be able to remove them.
 pub(crate) fn is_protected(name: &[u8], vendored: bool) -> bool {
     match name {
-        b".git" | b".holdpoint" | b"AGENTS.md" | b"AGENTS.override.md" | b"CLAUDE.md" => true,
+        b".git" | b".holdpoint" => true,
         // Perhaps of a git directory: `named` looks closer.
         b"HEAD" | b"config" => true,
-        [b'.', ..] if !vendored => AT_THE_ROOT.iter().any(|fixed| fixed.as_bytes() == name),
+        [b'.' | b'A' | b'C', ..] if !vendored => AT_THE_ROOT.iter().any(|fixed| fixed.as_bytes() == name),
         _ => false,
     }
+}
+
+/// Whether a directory of this name is filled by package managers: npm and its kin; Composer, Bundler and Go; pip.
+pub(super) fn holds_packages(name: &OsStr) -> bool {
+    matches!(name.as_bytes(), b"node_modules" | b"vendor" | b"site-packages" | b"dist-packages")
 }
 
 /// Collects what is protected in one workspace.
@@ -211,7 +217,8 @@ impl Guarded {
             (_, _, Err(_)) => self.reserved(path),
             (Some(".git"), Some(tree), Ok(kind)) => {
                 self.repository(path, kind);
-                if !self.is_workspace(tree) && !tree.iter().any(|name| name == "node_modules") {
+                // A repository in a directory `vendor` is often a submodule, in which somebody works.
+                if !self.is_workspace(tree) && !self.below_workspace(tree).iter().any(|name| name == "node_modules") {
                     self.nested.push(tree.to_owned());
                 }
             }
@@ -307,6 +314,11 @@ impl Guarded {
             Protected::Absent { path, .. } => Some(path.as_path()),
             _ => None,
         })
+    }
+
+    /// `path` as it is called in the workspace.
+    fn below_workspace<'a>(&self, path: &'a Path) -> &'a Path {
+        self.workspace.as_deref().and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path)
     }
 
     /// Whether `path` is the root of the workspace.

@@ -433,20 +433,43 @@ fn root_names_are_protected_whether_or_not_they_exist() {
 
 #[test]
 fn names_below_the_root_are_protected_where_they_exist() {
-    let tree = Tree::new(&[
-        "sub/AGENTS.md",
-        "a/b/.holdpoint/x",
-        "sub/.claude/settings.json",
-        "node_modules/p/.vscode/x",
-        "node_modules/p/CLAUDE.md",
-    ]);
+    let tree = Tree::new(&["sub/AGENTS.md", "a/b/.holdpoint/x", "sub/.claude/settings.json"]);
     let survey = tree.guard(&[]);
     let protected = tree.protected(&survey);
-    for name in ["=sub/AGENTS.md", "=a/b/.holdpoint", "=sub/.claude", "=node_modules/p/CLAUDE.md"] {
+    for name in ["=sub/AGENTS.md", "=a/b/.holdpoint", "=sub/.claude"] {
         assert!(protected.contains(name), "{name} in {protected:?}");
     }
-    assert!(!protected.contains("=node_modules/p/.vscode"));
-    assert_eq!(tree.pins(&survey), ["a", "a/b", "node_modules", "node_modules/p", "sub"]);
+    assert_eq!(tree.pins(&survey), ["a", "a/b", "sub"]);
+}
+
+#[test]
+fn what_packages_bring_along_is_protected_where_it_decides_over_git_and_policy() {
+    for packages in ["node_modules", "vendor", ".venv/lib/python3.13/site-packages", "lib/dist-packages"] {
+        let tree = Tree::new(&[]);
+        for file in ["AGENTS.md", "deep/CLAUDE.md", ".vscode/x", ".claude/x", ".envrc", "p/.holdpoint/x"] {
+            tree.file(&format!("{packages}/p/{file}"));
+        }
+        tree.file(&format!("{packages}/q/.git/config"));
+        let survey = tree.guard(&[]);
+        let protected = tree.protected(&survey);
+        let named = |name: &&String| name.starts_with(&format!("={packages}/p"));
+        assert_eq!(protected.iter().filter(named).collect::<Vec<_>>(), [&format!("={packages}/p/p/.holdpoint")]);
+        assert!(protected.contains(&format!("={packages}/q/.git/config")), "{protected:?}");
+        // Who wants more says so.
+        let survey = tree.guard(&["**/AGENTS.md"]);
+        assert!(tree.protected(&survey).contains(&format!("={packages}/p/AGENTS.md")));
+    }
+}
+
+#[test]
+fn a_workspace_among_packages_is_somebodys_work() {
+    let tree = Tree::new(&["node_modules/p/sub/AGENTS.md", "node_modules/p/nested/.git/config"]);
+    let root = tree.root.join("node_modules/p");
+    let inner = Tree { _directory: tempfile::tempdir().unwrap(), root: root.clone() };
+    let protected = inner.guard(&[]).protected;
+    for name in ["sub/AGENTS.md", "nested/.envrc"] {
+        assert!(protected.iter().any(|entry| entry.path() == root.join(name)), "{name}");
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ struct Pending {
     protect: States,
     place: Place,
     mode: Mode,
-    /// Below `node_modules`, where editor and agent directories come with packages and mean nothing.
+    /// Below a directory that a package manager fills.
     vendored: bool,
 }
 
@@ -143,9 +143,9 @@ impl Walk<'_> {
     }
 
     fn pending(&self, path: &Path, states: States, protect: States, mode: Mode) -> Pending {
-        let vendored = path.iter().any(|name| name == "node_modules");
         let place = if self.git { Place::Git } else { Place::of(path) };
-        Pending { path: path.to_owned(), top: true, states, protect, place, mode, vendored }
+        // What the root itself lies in says nothing about the work in it.
+        Pending { path: path.to_owned(), top: true, states, protect, place, mode, vendored: false }
     }
 
     /// Reads everything from `first` down. `Ok(false)` as for [`run`](Self::run).
@@ -337,7 +337,7 @@ impl Reader {
 
 impl Pending {
     fn child(&self, name: &OsStr, states: States, protect: States, mode: Mode) -> Pending {
-        let vendored = self.vendored || name == "node_modules";
+        let vendored = self.vendored || super::protect::holds_packages(name);
         let path = self.path.join(name);
         let place = self.place.enter(name, &path);
         Pending { path, top: false, states, protect, place, mode, vendored }
