@@ -195,8 +195,9 @@ impl<'a> Invocation<'a> {
         self.signals.check()?;
         let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
         let limits = &self.loaded.policy.limits;
+        let bare = prepared.is_bare();
         let bounds = Bounds {
-            time: limits.wall_time.as_ref().filter(|_| prepared.is_bare()).map(|limit| limit.value),
+            time: limits.wall_time.as_ref().filter(|_| bare).map(|limit| limit.value),
             output: limits.output.as_ref().map(|limit| limit.value),
         };
         let finished = cleared.carry_out(|| {
@@ -206,6 +207,7 @@ impl<'a> Invocation<'a> {
         })?;
         let reached = reached::of(&finished, limits, seat.map_or(&Rights::default(), Seat::rights));
         reached.iter().for_each(|limit| report::say(&report::encoded(&limit.line)));
+        reached::refused_architecture(&finished).filter(|_| !bare).into_iter().for_each(report::say);
         let mut response = match finished.ended {
             Ended::Itself(status) => json!({"exit_code": status.code(), "signal": signal_of(status)}),
             Ended::Killed(signal) => json!({"exit_code": null, "signal": signal as i32}),

@@ -23,10 +23,7 @@ pub(crate) struct Reached {
 /// documented.
 pub(crate) fn of(finished: &Finished, limits: &Limits, rights: &Rights) -> Vec<Reached> {
     let hit = |limit| finished.reached.contains(&limit);
-    let signalled = |signal: Signal| match finished.ended {
-        Ended::Itself(status) => status.signal() == Some(signal as i32) || status.code() == Some(128 + signal as i32),
-        _ => false,
-    };
+    let signalled = |signal| ended_by(finished, signal);
     let own_time = lower(rights.cpu_time(), &limits.cpu_time).map(|time| format!("--cpu-time {}", Time(time)));
     let own_size = lower(rights.file_size(), &limits.disk).map(|bytes| format!("--file-size {}", Size(bytes)));
     let (time, size) = (signalled(Signal::SIGXCPU), signalled(Signal::SIGXFSZ));
@@ -74,6 +71,19 @@ pub(crate) fn of(finished: &Finished, limits: &Limits, rights: &Rights) -> Vec<R
         Some(Reached { key, line: format!("{what} {allows}") })
     };
     reached.filter_map(line).collect()
+}
+
+/// What is said of a program that the kernel has ended for calling it as 32-bit programs do: there is no other call that a
+/// sandbox ends a process for.
+pub(crate) fn refused_architecture(finished: &Finished) -> Option<&'static str> {
+    ended_by(finished, Signal::SIGSYS)
+        .then_some("killed: 32-bit system calls are refused in a sandbox; use a program that is built for 64 bits")
+}
+
+/// Whether it ended by this signal, or, as a shell, says so of what it ran.
+fn ended_by(finished: &Finished, signal: Signal) -> bool {
+    matches!(finished.ended, Ended::Itself(status)
+        if status.signal() == Some(signal as i32) || status.code() == Some(128 + signal as i32))
 }
 
 /// Where a limit was written.

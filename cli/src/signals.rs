@@ -18,8 +18,16 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::error::Error;
 
-/// Signals that ask us to end.
-const STOP: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+/// Signals that end us unless there is a command to hand them on to. For it, the last three may mean anything.
+const STOP: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+];
 
 /// Signals that only tell something.
 const NOTICE: [Signal; 3] = [Signal::SIGCHLD, Signal::SIGWINCH, Signal::SIGCONT];

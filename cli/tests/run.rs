@@ -323,8 +323,16 @@ const OPEN: &str = "[profile.open]\nextends = \"free\"\nsandbox = \"none\"\n";
 fn signals_reach_the_command_and_its_answer_comes_back() {
     let machine = Machine::with(OPEN);
     for profile in ["free", "open"] {
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-            let script = "trap 'echo got; exit 9' TERM INT HUP; echo ready > ready; while :; do sleep 0.05; done";
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGALRM,
+        ] {
+            let script = "trap 'echo got; exit 9' TERM INT HUP QUIT USR1 USR2 ALRM; echo ready > ready; while :; do sleep 0.05; done";
             let args = ["run", "--profile", profile, "--", "sh", "-c", script];
             let background = Background(machine.command(args).spawn().unwrap());
             eventually("a ready command", || exists(machine.workspace().join("ready")).then_some(()));
@@ -334,6 +342,37 @@ fn signals_reach_the_command_and_its_answer_comes_back() {
             std::fs::remove_file(machine.workspace().join("ready")).unwrap();
         }
     }
+}
+
+/// Such as `dd`'s report: nobody is ended for it but by the command's own doing.
+#[test]
+fn a_signal_that_means_something_to_the_command_alone_sets_it_no_time() {
+    let machine = Machine::new();
+    let script = "trap 'echo once' USR1; trap 'exit 9' USR2; echo > ready; while :; do sleep 0.05; done";
+    let background =
+        Background(machine.command(["run", "--profile", "free", "--", "sh", "-c", script]).spawn().unwrap());
+    eventually("a ready command", || exists(machine.workspace().join("ready")).then_some(()));
+    kill(pid(&background), Signal::SIGUSR1).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill(pid(&background), Signal::SIGUSR2).unwrap();
+    let done = background.finish();
+    assert_eq!((done.code, done.out.as_str()), (9, "once\n"), "{}", done.err);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_program_for_32_bits_is_told_from_one_that_crashes() {
+    let machine = Machine::new();
+    let source = machine.file("old.c", "int main(void) { __asm__ volatile(\"int $0x80\" :: \"a\"(20)); return 0; }");
+    let built = Command::new("cc").arg("-o").arg(machine.workspace().join("old")).arg(source).status();
+    assert!(built.unwrap().success());
+    assert!(Command::new(machine.workspace().join("old")).status().unwrap().success());
+    for argv in [&["./old"][..], &["sh", "-c", "./old; exit $?"]] {
+        let done = machine.run(argv);
+        assert_eq!(done.code, 128 + 31);
+        assert!(done.err.contains("32-bit system calls are refused"), "{}", done.err);
+    }
+    assert!(!machine.run(&["sh", "-c", "kill -SEGV $$"]).err.contains("32-bit"));
 }
 
 #[test]

@@ -610,6 +610,11 @@ fn signals_reach_the_command_and_time_ends_it_alone() {
     kill(pid(&run), Signal::SIGTERM).unwrap();
     let done = run.finish();
     assert_eq!((done.code, done.out.as_str()), (9, "got it\n"), "{}", done.err);
+    let run = session.background("trap 'echo told; exit 8' USR1; touch again; while :; do sleep 0.05; done");
+    eventually("the trap", || exists(session.0.workspace().join("again")).then_some(()));
+    kill(pid(&run), Signal::SIGUSR1).unwrap();
+    let done = run.finish();
+    assert_eq!((done.code, done.out.as_str()), (8, "told\n"), "{}", done.err);
 }
 
 #[test]
