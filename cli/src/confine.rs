@@ -122,7 +122,7 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
     builder.system().workspace(root, access);
     // A home inside the workspace is part of the work; a private one would hide it.
     if !places.home.starts_with(root) {
-        builder.home(&places.home);
+        builder.home(&places.home).git_config(true);
     }
     let mut visible: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     visible.push(root.clone());

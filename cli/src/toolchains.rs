@@ -2,7 +2,7 @@
 //!
 //! Programs, libraries and package sources only, with what was configured inside of them. Never the files that tools keep
 //! credentials in: not `~/.cargo/config.toml` or `credentials.toml`, not `~/.npmrc`, `~/.netrc`, `~/.gitconfig` or anything
-//! of `~/.config`. A profile that needs one of them names it in `readable_paths`.
+//! of `~/.config`. A profile that needs one of them names it in `readable_paths`; of git's the runtime gives what is harmless.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

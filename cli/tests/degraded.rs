@@ -70,10 +70,11 @@ fn a_profile_that_allows_it_runs_and_says_so_in_one_line() {
     let machine = Machine::with(KNOWING);
     machine.file(".env", "SECRET");
     machine.file("src/a", "public");
-    let script = "cat src/a; cat .env; echo new > src/b; cat src/b";
+    std::fs::write(machine.home().join(".gitconfig"), "[user]\nname = Ann\n").unwrap();
+    let script = "cat src/a; cat .env; echo new > src/b; cat src/b; git config user.name";
     for host in [LIMIT, CHROOT] {
         let done = holdpoint(&machine, host, &["run", "--profile", "knowing", "--", "sh", "-c", script]);
-        assert_eq!((done.code, done.out.as_str()), (0, "publicnew\n"), "{}", done.err);
+        assert_eq!((done.code, done.out.as_str()), (0, "publicnew\nAnn\n"), "{}", done.err);
         let said: Vec<&str> = done.err.lines().filter(|line| line.starts_with("holdpoint:")).collect();
         assert_eq!(said.len(), 1, "{}", done.err);
         for part in ["WARNING: not enforced here: namespaces (", "mount-view (", "late-masks ("] {

@@ -10,7 +10,7 @@ use crate::{
     opening::Opening,
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::{First, Sandbox},
-    survey::{self, Protected, StandIn, SurveyError},
+    survey::{self, Globs, OwnGit, Protected, StandIn, SurveyError},
     view,
 };
 use std::{
@@ -33,6 +33,7 @@ pub struct Builder {
     binds: Vec<(PathBuf, Access)>,
     toolchains: Vec<PathBuf>,
     home: Option<PathBuf>,
+    git_config: bool,
     deny_read: Vec<Denied>,
     deny_read_strict: bool,
     protect: Vec<String>,
@@ -91,6 +92,14 @@ impl Builder {
     /// be written unless the workspace is read-only.
     pub fn home(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.home = Some(path.into());
+        self
+    }
+
+    /// Whether the private [`home`](Self::home) has what is harmless in the caller's own configuration of git: who commits, how
+    /// git behaves, what it ignores; nothing that runs a program, and nothing denied. Repositories overrule it as they do
+    /// outside. A `~/.gitconfig` that is shown stays as it is. An OCI bundle has none.
+    pub fn git_config(&mut self, given: bool) -> &mut Self {
+        self.git_config = given;
         self
     }
 
@@ -196,6 +205,7 @@ impl Builder {
 
         let mut roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
         let found = self.survey(workspace.as_ref(), &roots, &view)?;
+        view.extend(self.own_git(workspace.as_ref().map(|(path, _)| path.as_path()), &view, &found.denied)?);
         // A worktree's repository, which git needs to work.
         view.extend(found.git_dirs.iter().map(|path| bind(path.clone(), access)));
         roots.extend(found.git_dirs);
@@ -251,6 +261,21 @@ impl Builder {
         Ok(view)
     }
 
+    /// The user's own configuration of git, where the home is private.
+    fn own_git(&self, workspace: Option<&Path>, view: &[Mount], denied: &[(u64, u64)]) -> Result<Vec<Mount>> {
+        const ROOM: u64 = 1 << 20;
+        let Some(home) = self.home.as_ref().filter(|_| self.git_config) else { return Ok(Vec::new()) };
+        let config = home.join(".gitconfig");
+        if self.limits.tmp.is_some_and(|most| most < ROOM) || plan::shows(view, &config) {
+            return Ok(Vec::new());
+        }
+        let deny = Globs::denying(&self.deny_read).map_err(|error| unsurveyed(workspace, error))?;
+        let own = OwnGit::read(home, workspace, &deny, denied);
+        let files = [(config, own.config), (home.join(".config/git/ignore"), own.ignore)];
+        let given = files.into_iter().filter(|(path, text)| !text.is_empty() && !plan::shows(view, path));
+        Ok(given.map(|(path, text)| Mount::File { path, text }).collect())
+    }
+
     fn survey(
         &self,
         workspace: Option<&(PathBuf, Access)>,
@@ -267,16 +292,7 @@ impl Builder {
             protect: &self.protect,
             home: home.as_deref(),
         };
-        survey::survey(&request).map_err(|error| match error {
-            SurveyError::TooMany { .. } | SurveyError::Outside { .. } => {
-                Error::Unsupported { protection: Protection::MountView, needs: error.to_string() }
-            }
-            error => Error::Plan {
-                what: "workspace",
-                path: workspace.map(|(path, _)| path.clone()).unwrap_or_default(),
-                why: error.to_string(),
-            },
-        })
+        survey::survey(&request).map_err(|error| unsurveyed(request.workspace, error))
     }
 
     /// Makes the plan and starts the sandbox. When the workspace changes between the two, both are done again.
@@ -332,6 +348,19 @@ impl Builder {
                 done => return done,
             }
         }
+    }
+}
+
+fn unsurveyed(workspace: Option<&Path>, error: SurveyError) -> Error {
+    match error {
+        SurveyError::TooMany { .. } | SurveyError::Outside { .. } => {
+            Error::Unsupported { protection: Protection::MountView, needs: error.to_string() }
+        }
+        error => Error::Plan {
+            what: "workspace",
+            path: workspace.map(Path::to_path_buf).unwrap_or_default(),
+            why: error.to_string(),
+        },
     }
 }
 

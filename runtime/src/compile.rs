@@ -341,6 +341,12 @@ impl Compiler {
                 let target = text("link", target.as_os_str())?;
                 self.step(Step::Link { root: ROOT, path: below_root(path)?, target });
             }
+            Mount::File { path, text: content } => {
+                self.parents(path)?;
+                let (path, text) = (below_root(path)?, text("file", OsStr::new(content))?);
+                self.step(Step::File { root: ROOT, path: path.clone(), mode: 0o644 });
+                self.step(Step::Write { root: Root::Slot(ROOT), path, text });
+            }
             Mount::Private { path, access } => {
                 self.directory(path)?;
                 if *access == Access::ReadWrite {

@@ -72,8 +72,10 @@ pub(crate) fn inside(plan: &Plan, abi: i32) -> Vec<(PathBuf, u64)> {
     ];
     let writable = |mount: &&Mount| matches!(mount, Mount::Private { access: Access::ReadWrite, .. });
     let private = plan.view.iter().filter(writable).map(|mount| (mount.path().clone(), all));
+    // Where the directory it stands in can only be read.
+    let files = plan.private_files().map(|(path, _)| (path.to_owned(), AccessFs::ReadFile.into()));
     let fixed = fixed.into_iter().map(|(path, access)| (PathBuf::from(path), access));
-    fixed.chain(private).map(|(path, access)| (path, (access & known).bits())).collect()
+    fixed.chain(private).chain(files).map(|(path, access)| (path, (access & known).bits())).collect()
 }
 
 /// What is allowed on the host's files and directories, of what an ABI knows. A file has fewer rights than a directory.

@@ -61,12 +61,22 @@ pub enum Mount {
         /// Whether anything can be put into it.
         access: Access,
     },
+    /// A file in a private directory, which nobody has outside.
+    File {
+        /// Where it stands.
+        path: PathBuf,
+        /// What it holds at the start.
+        text: String,
+    },
 }
 
 impl Mount {
     pub(crate) fn path(&self) -> &PathBuf {
         match self {
-            Self::Bind { path, .. } | Self::Link { path, .. } | Self::Private { path, .. } => path,
+            Self::Bind { path, .. }
+            | Self::Link { path, .. }
+            | Self::Private { path, .. }
+            | Self::File { path, .. } => path,
         }
     }
 }
@@ -262,6 +272,14 @@ impl Plan {
     /// Whether a path of the host is in the mount view at all.
     pub(crate) fn shows(&self, path: &Path) -> bool {
         shows(&self.view, path)
+    }
+
+    /// The files of private directories, and what each holds.
+    pub(crate) fn private_files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.view.iter().filter_map(|mount| match mount {
+            Mount::File { path, text } => Some((path.as_path(), text.as_str())),
+            _ => None,
+        })
     }
 }
 

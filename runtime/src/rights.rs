@@ -83,6 +83,12 @@ impl Rights {
                 layer.allow(path, reading)?;
             }
             layer.allow_devices(reading)?;
+            for (path, _) in plan.private_files() {
+                // Programs take settings that are there and cannot be read for an error. Another command may have removed them.
+                if layer.open(path).is_ok() {
+                    layer.allow(path, reading)?;
+                }
+            }
             paths.iter().chain(&own).try_for_each(|path| layer.allow(path, reading))?;
         }
         if let Some(paths) = &self.write {

@@ -51,6 +51,8 @@ fn write(
         let why = "the command could see the bundle it runs from, and change it for the next run".to_owned();
         return Err(Error::Usage { why, next: "choose a directory outside of the workspace".into() });
     }
+    // No engine puts files into a home that it makes.
+    confined.builder.git_config(false);
     for protection in &args.allow_missing {
         confined.builder.allow_missing(*protection);
     }

@@ -71,6 +71,7 @@ fn rootfs(plan: &Plan, root: &Path) -> io::Result<()> {
         }
         match entry {
             Mount::Link { target, .. } => symlink(target, inside(path))?,
+            Mount::File { text, .. } => fs::write(inside(path), text)?,
             Mount::Bind { path, .. } if !fs::metadata(path)?.is_dir() => {
                 OpenOptions::new().write(true).create_new(true).mode(0o644).open(inside(path)).map(drop)?;
             }

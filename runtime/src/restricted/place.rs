@@ -63,6 +63,13 @@ impl Place {
                 symlink(path, name)?;
             }
         }
+        for (path, text) in plan.private_files() {
+            let Some(below) = self.home.as_ref().and_then(|home| path.strip_prefix(home).ok()) else { continue };
+            let name = self.own_home().join(below);
+            let parents = name.parent().unwrap_or(&self.path);
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parents)?;
+            fs::write(name, text)?;
+        }
         Ok(())
     }
 

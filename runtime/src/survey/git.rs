@@ -8,12 +8,13 @@
 //! workspace as well.
 
 mod index;
+mod own;
 mod programs;
 mod settings;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +29,7 @@ use super::protect::Guarded;
 use super::walk::{Kind, entries_of, entry_at, kind_at};
 use super::{Mask, Protected, StandIn, SurveyError};
 use index::for_each_path;
+pub(crate) use own::OwnGit;
 pub(crate) use programs::git_programs;
 pub(super) use settings::Setting;
 use settings::settings;
@@ -240,7 +242,7 @@ impl Guarded {
         if let Some(known) = self.settings.get(file) {
             return known.clone();
         }
-        let found = match try_read(file, LARGEST_CONFIG) {
+        let found = match try_read(file, LARGEST_CONFIG, |_| false) {
             Ok(text) => text.map(|text| settings(&text).into()),
             Err(source) => {
                 self.failed.get_or_insert(SurveyError::Read { path: file.to_owned(), source });
@@ -392,12 +394,20 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 
 /// The content of a regular file of at most `most` bytes, if there is one that can be read.
 fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
-    try_read(path, most).ok()?
+    read_unless(path, most, |_| false)
 }
 
-/// As [`read`]: an error where git could read what cannot be read here.
-fn try_read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+/// The same of a file of which nothing speaks against it.
+fn read_unless(path: &Path, most: u64, refused: impl Fn(&Metadata) -> bool) -> Option<Vec<u8>> {
+    try_read(path, most, refused).ok()?
+}
+
+/// The same: an error where git could read what cannot be read here.
+fn try_read(path: &Path, most: u64, refused: impl Fn(&Metadata) -> bool) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open(path)? else { return Ok(None) };
+    if refused(&file.metadata()?) {
+        return Ok(None);
+    }
     let mut text = Vec::new();
     file.take(most + 1).read_to_end(&mut text)?;
     if text.len() as u64 > most {

@@ -41,7 +41,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::plan::{Denied, Mount};
 use crate::view::OWN;
 use found::Found;
-pub(crate) use git::{git_programs, is_repository};
+pub(crate) use git::{OwnGit, git_programs, is_repository};
 pub(crate) use globs::{Globs, Place, States, Top};
 pub(crate) use walk::{Inode, Kind, entries_of, kind_at};
 use walk::{MOST_OUTSIDE, Walk, is_local};

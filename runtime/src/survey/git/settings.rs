@@ -5,8 +5,26 @@ pub(in crate::survey) type Setting = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Section and key in lower case, and value, of every setting in the text of a git configuration; subsections are dropped.
 pub(super) fn settings(text: &[u8]) -> Vec<Setting> {
-    let mut settings = Vec::new();
-    let mut section = Vec::new();
+    entries(text).into_iter().map(|entry| (entry.section, entry.key, entry.value.unwrap_or_default())).collect()
+}
+
+/// A setting with all that is said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// In lower case.
+    pub(super) section: Vec<u8>,
+    /// What stands in quotes behind the section.
+    pub(super) subsection: Option<Vec<u8>>,
+    /// In lower case.
+    pub(super) key: Vec<u8>,
+    /// A key without a value means true.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// Every setting in the text of a git configuration.
+pub(super) fn entries(text: &[u8]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let (mut section, mut subsection) = (Vec::new(), None);
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
         match first {
@@ -22,6 +40,7 @@ pub(super) fn settings(text: &[u8]) -> Vec<Setting> {
                     escaped = byte == b'\\' && !escaped;
                     byte == b'\n' || (byte == b']' && !quoted)
                 });
+                subsection = close.and_then(|close| quoted_part(&after[..close]));
                 rest = close.map_or(&[], |close| &after[close + 1..]);
             }
             byte if byte.is_ascii_alphabetic() => {
@@ -29,17 +48,31 @@ pub(super) fn settings(text: &[u8]) -> Vec<Setting> {
                     rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(rest.len());
                 let key = rest[..end].to_ascii_lowercase();
                 let (value, left) = value(&rest[end..]);
-                settings.push((section.clone(), key, value));
+                entries.push(Entry { section: section.clone(), subsection: subsection.clone(), key, value });
                 rest = left;
             }
             _ => rest = after,
         }
     }
-    settings
+    entries
+}
+
+/// What stands in quotes; a backslash takes the meaning from what follows it.
+fn quoted_part(text: &[u8]) -> Option<Vec<u8>> {
+    let start = text.iter().position(|&byte| byte == b'"')? + 1;
+    let mut part = Vec::new();
+    let mut bytes = text[start..].iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return Some(part),
+            b'\\' => part.push(*bytes.next()?),
+            byte => part.push(*byte),
+        }
+    }
 }
 
 /// A value with quotes, escapes, continued lines and comments resolved, and what follows its line.
-fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
+fn value(text: &[u8]) -> (Option<Vec<u8>>, &[u8]) {
     let mut value = Vec::new();
     let (mut quoted, mut comment, mut equals) = (false, false, false);
     let mut solid = 0;
@@ -74,5 +107,5 @@ fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
         }
     }
     value.truncate(solid);
-    (value, text.get(at..).unwrap_or_default())
+    (equals.then_some(value), text.get(at..).unwrap_or_default())
 }
