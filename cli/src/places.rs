@@ -145,10 +145,13 @@ fn canonical_directory(path: &Path) -> Result<PathBuf, Error> {
 
 /// Whether git would look for a repository in `dir` and not above it: there is a `.git`, be it a directory, the file of a
 /// worktree or submodule, or a link. What is in it does not matter, for that can be changed inside, and a workspace must not
-/// grow by it. A socket is none: a sandbox of another run may hold that name for a while.
+/// grow by it. What a sandbox of another run has put there for a while, to hold the name, is none, and no socket is.
 pub(crate) fn is_repository(dir: &Path) -> bool {
-    let found = dir.join(".git").symlink_metadata();
-    found.is_ok_and(|found| found.is_dir() || found.is_file() || found.is_symlink())
+    let dotgit = dir.join(".git");
+    let found = dotgit.symlink_metadata();
+    found.is_ok_and(|found| {
+        found.is_dir() || found.is_file() || (found.is_symlink() && !holdpoint_runtime::is_reserved(&dotgit))
+    })
 }
 
 /// The real path of something that may not exist yet: the existing part without symbolic links, then the rest.
@@ -223,5 +226,8 @@ mod tests {
         std::fs::remove_file(inner.join(".git")).unwrap();
         let _held = std::os::unix::net::UnixListener::bind(inner.join(".git")).unwrap();
         assert_eq!(root(), top.join("a"), "what another run holds is no repository");
+        std::fs::remove_file(inner.join(".git")).unwrap();
+        symlink("/proc/holdpoint/reserved", inner.join(".git")).unwrap();
+        assert_eq!(root(), top.join("a"), "with a link as with a socket");
     }
 }

@@ -401,8 +401,22 @@ fn when_holdpoint_is_killed_nothing_is_left() {
     let background =
         Background(machine.command(["run", "--profile", "free", "--", "sh", "-c", &script]).spawn().unwrap());
     eventually("a running command", || somebody_runs(word).then_some(()));
+    assert!(exists(machine.workspace().join(".git")));
     kill(pid(&background), Signal::SIGKILL).unwrap();
     eventually("the end of everything", || (!somebody_runs(word)).then_some(()));
+    eventually("a clean workspace", || machine.names().is_empty().then_some(()));
+    // Where all was killed at once, the next run takes it away.
+    symlink("/proc/holdpoint/reserved", machine.workspace().join(".git")).unwrap();
+    assert_eq!(machine.run(&["true"]).code, 0);
+    assert!(machine.names().is_empty(), "{:?}", machine.names());
+}
+
+#[test]
+fn a_workspace_without_a_repository_has_none_for_programs_inside() {
+    let machine = Machine::new();
+    let done = machine.run(&["sh", "-c", "test -e .git || echo none; git init . || echo refused"]);
+    assert_eq!(done.out, "none\nrefused\n", "{}", done.err);
+    assert!(machine.names().is_empty(), "{:?}", machine.names());
 }
 
 #[test]

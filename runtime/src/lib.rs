@@ -145,6 +145,7 @@ pub use exec::{Exec, ExecAnswer, ExecGuard, Stage};
 pub use limits::Limit;
 pub use opening::Opening;
 pub use plan::{Access, Denied, Kept, Limits, Masked, Mount, Net, Plan};
+pub use reserve::is_reserved;
 pub use sandbox::Sandbox;
 pub use stdio::Stdio;
 pub use traps::Trap;

@@ -18,14 +18,19 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mknodat};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+
+use crate::sys::wire::RESERVED;
 
 const STICKY: u32 = 0o1000;
 const SPECIAL_OR_WRITE: u32 = 0o7222;
 const MARK: u32 = 0o1444;
+/// The name that a link holds.
+const GIT: &[u8] = b".git";
 
 /// The names that are held in one directory. Dropping it leaves them to the sweeper or to the next run: see [`release`].
 #[derive(Debug)]
@@ -124,13 +129,25 @@ pub(crate) fn release(held: &[Reservation]) -> Vec<PathBuf> {
 /// Whether it was there and is gone now; else it went meanwhile, or lies in a directory that is read-only now.
 fn remove(directory: &File, name: &CString) -> bool {
     let here = fstatat(directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
-    here.is_ok_and(|here| is_marked(&here)) && unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok()
+    here.is_ok_and(|here| is_marked(directory.as_fd(), name.as_c_str(), &here))
+        && unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok()
 }
 
-/// Whether what `status` describes was put there by a reservation.
-pub(crate) fn is_marked(status: &FileStat) -> bool {
-    let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
-    status.st_mode & SPECIAL_OR_WRITE == STICKY && (kind == SFlag::S_IFSOCK || kind == SFlag::S_IFREG)
+/// Whether nothing is at `path` but what a sandbox has put there to hold the name of a protected file or directory that does
+/// not exist, for as long as it lives.
+pub fn is_reserved(path: &Path) -> bool {
+    fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|status| is_marked(AT_FDCWD, path, &status))
+}
+
+/// Whether what `name` in `directory` is, which has this status, was put there by a reservation.
+pub(crate) fn is_marked<P: NixPath + ?Sized>(directory: BorrowedFd<'_>, name: &P, status: &FileStat) -> bool {
+    match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFSOCK | SFlag::S_IFREG => status.st_mode & SPECIAL_OR_WRITE == STICKY,
+        SFlag::S_IFLNK if usize::try_from(status.st_size) == Ok(RESERVED.len()) => {
+            readlinkat(directory, name).is_ok_and(|target| target.as_bytes() == RESERVED)
+        }
+        _ => false,
+    }
 }
 
 impl Reservation {
@@ -142,14 +159,14 @@ impl Reservation {
             let path = || self.path.join(OsStr::from_bytes(name.to_bytes()));
             let fail = |errno| ReserveError::of(&path(), errno);
             match make(&self.directory, name, content.as_deref(), socket) {
-                Ok(()) if content.is_none() => socket = socket.or(Some(name)),
+                Ok(()) if content.is_none() && name.as_bytes() != GIT => socket = socket.or(Some(name)),
                 Ok(()) => {}
                 Err(Errno::EEXIST) => {
                     let there =
                         fstatat(&self.directory, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(fail)?;
                     let file = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
                     // While we hold the lock nobody removes it.
-                    if !is_marked(&there) || file != content.is_some() {
+                    if !is_marked(self.directory.as_fd(), name.as_c_str(), &there) || file != content.is_some() {
                         return Err(ReserveError::Changed { path: path() });
                     }
                 }
@@ -199,6 +216,9 @@ fn share(directory: &File) -> io::Result<()> {
 fn make(directory: &File, name: &CString, content: Option<&str>, socket: Option<&CString>) -> Result<(), Errno> {
     let mark = Mode::from_bits_retain(MARK);
     let Some(content) = content else {
+        if name.as_bytes() == GIT {
+            return symlinkat(OsStr::from_bytes(RESERVED), directory, name.as_c_str());
+        }
         let linked =
             socket.map(|first| linkat(directory, first.as_c_str(), directory, name.as_c_str(), AtFlags::empty()));
         return match linked {
@@ -274,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_repository_is_held_by_nothing_that_looks_like_one() {
+        let (_directory, root) = place();
+        let (git, claude) = (root.join(".git"), root.join(".claude"));
+        let names = || [(git.as_path(), None), (claude.as_path(), None)];
+        let first = reserve(names()).unwrap();
+        assert!(git.is_symlink() && is_reserved(&git) && !git.exists());
+        assert!(fs::create_dir(&git).is_err() && fs::write(&git, "gitdir: elsewhere").is_err());
+        assert!(fs::symlink_metadata(&claude).unwrap().file_type().is_socket());
+        let second = reserve(names()).unwrap();
+        release(&first);
+        assert!(is_reserved(&git));
+        release(&second);
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+        // Another link is somebody's own.
+        std::os::unix::fs::symlink("/proc/holdpoint/another1", &git).unwrap();
+        assert!(!is_reserved(&git));
+        assert!(matches!(reserve(names()).unwrap_err(), ReserveError::Changed { .. }));
+        assert!(git.is_symlink());
+    }
+
+    #[test]
     fn a_name_is_held_and_nothing_is_left() {
         let (_directory, root) = place();
         let (claude, config) = (root.join(".claude"), root.join("config"));
@@ -282,7 +323,7 @@ mod tests {
         assert!(there.file_type().is_socket());
         assert_eq!(there.permissions().mode() & SPECIAL_OR_WRITE, STICKY);
         assert_eq!(fs::read(&config).unwrap(), b".");
-        assert!(is_marked(&fstatat(AT_FDCWD, &claude, AtFlags::empty()).unwrap()));
+        assert!(is_reserved(&claude) && is_reserved(&config));
         assert_eq!(held.len(), 1, "one lock for one directory");
         assert_eq!(held[0].names(), [CString::from(c".claude"), c"config".into()]);
         release(&held);

@@ -490,7 +490,37 @@ fn a_directory_that_becomes_a_repository() {
     arena.inside(&sandbox, script);
     drop(sandbox);
     assert!(!arena.path(".git/hooks/pre-commit").exists() && !arena.path("HEAD").is_file());
-    assert!(!arena.path(".git").exists());
+    assert!(arena.path(".git").symlink_metadata().is_err());
+    // The name is held, and yet no program finds anything there.
+    let arena = fresh();
+    arena.build_syscall_attacks();
+    let (sandbox, other) = (arena.start(), arena.start());
+    for script in [
+        "rm -f .git; mkdir .git",
+        "mkdir d; mv -T d .git",
+        "mkdir d2; ./attack exchange d2 .git",
+        "ln -sfn docs .git",
+        "echo 'gitdir: docs' > .git",
+        "mv .git away; mkdir .git",
+        "git init -q --separate-git-dir=elsewhere .",
+        "git clone -q . .git",
+    ] {
+        arena.inside(&sandbox, script);
+        assert_eq!(arena.inside(&sandbox, "test -e .git || echo nothing"), "RAN\nnothing\n", "{script}");
+        assert!(holdpoint_runtime::is_reserved(&arena.path(".git")), "{script}");
+    }
+    drop(sandbox);
+    arena.inside(&other, "rm -f .git; mkdir .git");
+    assert!(holdpoint_runtime::is_reserved(&arena.path(".git")));
+    drop(other);
+    assert!(arena.path(".git").symlink_metadata().is_err());
+    let denied = || arena.builder().deny_read("**/.git").start().unwrap();
+    let (first, second) = (denied(), denied());
+    drop(first);
+    arena.inside(&second, "rm -f .git; mkdir .git");
+    assert!(holdpoint_runtime::is_reserved(&arena.path(".git")));
+    drop(second);
+    assert!(arena.path(".git").symlink_metadata().is_err());
     // With a part of one that was there before.
     let arena = fresh();
     fs::write(arena.path("HEAD"), "ref: refs/heads/main\n").unwrap();

@@ -136,7 +136,8 @@ pub(crate) enum Protected {
 /// What a reservation puts where nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StandIn {
-    /// A socket that nobody serves: git does not list it, and it holds no data that removing it could lose.
+    /// A socket that nobody serves: git does not list it, and it holds no data that removing it could lose. For the name
+    /// `.git` a link that leads nowhere.
     Socket,
     /// A file with this content. Inside a git directory only: git fails when it cannot read what it expects there.
     File(&'static str),
@@ -395,6 +396,10 @@ fn denied_links(
     let nothing = Globs::new(&[])?;
     let walk = Walk { globs, protect: &nothing, writable: false, roots, git: false, most: MOST_OUTSIDE };
     for link in std::mem::take(&mut found.links) {
+        if kind_at(&link).is_err() {
+            // A reservation.
+            continue;
+        }
         if request.writable && request.workspace.is_some_and(|workspace| link.starts_with(workspace)) {
             // A denied name is not replaceable either.
             guarded.protected.push(Protected::Symlink { path: link.clone() });

@@ -375,7 +375,7 @@ pub(crate) fn kind_at(path: &Path) -> Result<Kind, Errno> {
 pub(crate) fn entry_at(path: &Path) -> Result<Result<Kind, Kind>, Errno> {
     let status = fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     let kind = Kind::of(&status);
-    Ok(if is_marked(&status) { Err(kind) } else { Ok(kind) })
+    Ok(if is_marked(AT_FDCWD, path, &status) { Err(kind) } else { Ok(kind) })
 }
 
 /// The path of a socket or a FIFO, if there may be somebody at its other end. Who holds a FIFO is not to be learned without

@@ -14,6 +14,9 @@ pub(crate) const FIRST_RESERVED: i32 = 5;
 /// Among the sweeper's arguments: the names that follow are in the next directory. No name is a slash.
 pub(crate) const NEXT_DIRECTORY: &core::ffi::CStr = c"/";
 
+/// What the symbolic link leads to that holds the name `.git`: to nothing, and nobody can make something there.
+pub(crate) const RESERVED: &[u8] = b"/proc/holdpoint/reserved";
+
 /// Among the sweeper's arguments: the names that follow are control groups in the next directory.
 pub(crate) const NEXT_GROUPS: &core::ffi::CStr = c"//";
 

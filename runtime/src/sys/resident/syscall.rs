@@ -1,6 +1,6 @@
 //! System calls of the resident program, with the few structures they need. Results are the value or the errno.
 
-use crate::restricted;
+use crate::{restricted, wire::RESERVED};
 use core::{arch::asm, ffi::CStr, mem, ptr};
 
 #[cfg(target_arch = "x86_64")]
@@ -15,7 +15,7 @@ mod number {
     pub(super) const UNLINKAT: usize = 263; pub(super) const PPOLL: usize = 271; pub(super) const SIGNALFD4: usize = 289;
     pub(super) const GETPPID: usize = 110; pub(super) const FCNTL: usize = 72;
     pub(super) const DUP3: usize = 292; pub(super) const READ: usize = 0; pub(super) const NEWFSTATAT: usize = 262;
-    pub(super) const SECCOMP: usize = 317;
+    pub(super) const SECCOMP: usize = 317; pub(super) const READLINKAT: usize = 267;
     pub(super) const PRLIMIT64: usize = 302;
 }
 #[cfg(target_arch = "aarch64")]
@@ -30,7 +30,7 @@ mod number {
     pub(super) const UNLINKAT: usize = 35; pub(super) const PPOLL: usize = 73; pub(super) const SIGNALFD4: usize = 74;
     pub(super) const GETPPID: usize = 173; pub(super) const FCNTL: usize = 25;
     pub(super) const DUP3: usize = 24; pub(super) const READ: usize = 63; pub(super) const NEWFSTATAT: usize = 79;
-    pub(super) const SECCOMP: usize = 277;
+    pub(super) const SECCOMP: usize = 277; pub(super) const READLINKAT: usize = 78;
     pub(super) const PRLIMIT64: usize = 261;
 }
 pub(crate) use number::CLONE;
@@ -438,13 +438,24 @@ pub(crate) fn attach(mount: i32, place: i32) -> Result<usize> {
     call(MOVE_MOUNT, [mount as usize, empty, place as usize, empty, 0x04 | 0x40, 0])
 }
 
-/// Whether `name` in `directory` carries the mark of a reservation: a socket or file, sticky, writable by nobody.
+/// Whether `name` in `directory` carries the mark of a reservation: a socket or file, sticky, writable by nobody, or the link.
 pub(crate) fn is_reservation(directory: i32, name: *const u8) -> bool {
     const NO_FOLLOW: usize = 0x100;
     let mut status = [0u32; 64];
     let found = call(number::NEWFSTATAT, [directory as usize, name as usize, status.as_mut_ptr() as usize, NO_FOLLOW, 0, 0]);
     let mode = status[MODE];
-    found.is_ok() && mode & 0o7222 == 0o1000 && matches!(mode & 0o170000, 0o140000 | 0o100000)
+    found.is_ok()
+        && match mode & 0o170000 {
+            0o140000 | 0o100000 => mode & 0o7222 == 0o1000,
+            0o120000 => leads_nowhere(directory, name),
+            _ => false,
+        }
+}
+
+fn leads_nowhere(directory: i32, link: *const u8) -> bool {
+    let mut text = [0u8; RESERVED.len() + 1];
+    let arguments = [directory as usize, link as usize, text.as_mut_ptr() as usize, text.len(), 0, 0];
+    call(number::READLINKAT, arguments).is_ok_and(|length| &text[..length] == RESERVED)
 }
 
 /// True when nobody else holds a lock on the directory.
