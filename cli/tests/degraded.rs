@@ -87,6 +87,22 @@ fn a_profile_that_allows_it_runs_and_says_so_in_one_line() {
     assert_eq!((done.code, done.err.as_str()), (0, ""), "nothing is given up where nothing is missing");
 }
 
+/// The command was on its way to a sandbox with namespaces already.
+#[test]
+fn what_a_command_prints_goes_to_a_file_as_well() {
+    let machine = Machine::with(KNOWING);
+    let root = machine.root().join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    let file = machine.root().join("out");
+    let mut outer = Command::new("timeout");
+    outer.args(["-k1", "30", "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", LIMIT, "sh"]).arg(root);
+    outer.args([env!("CARGO_BIN_EXE_holdpoint"), "run", "--profile", "knowing", "--", "echo", "there"]);
+    outer.current_dir(machine.workspace()).env("HOME", machine.home()).stdin(Stdio::null());
+    outer.stdout(std::fs::File::create(&file).unwrap()).stderr(Stdio::null());
+    assert_eq!(outer.status().unwrap().code(), Some(0));
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "there\n");
+}
+
 /// Runs a script as a user who has no other process; `$H` is the program.
 fn alone(machine: &Machine, script: &str) -> Done {
     let root = machine.root();

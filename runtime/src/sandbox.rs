@@ -210,6 +210,8 @@ impl Sandbox {
             Ok(stands) => stands,
             Err(failed) => {
                 drop(sweeper);
+                // In it a command may wait, with pipes that would never end for those who wait for its output.
+                drop((theirs, asked));
                 return Ok((Self::start_without(ground, failed, exec)?, None));
             }
         };
