@@ -1,5 +1,6 @@
 //! From a policy to the sandbox the runtime is asked for.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::{Loss, SandboxMode, paths};
 use holdpoint_runtime::{Access, Builder, Limits, Opening, Plan, Protection, Sandbox};
+use nix::unistd::{getegid, geteuid};
 
 use crate::error::Error;
 use crate::inner::{self, Here, Inner, Told};
@@ -126,7 +128,8 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
     }
     let mut visible: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     visible.push(root.clone());
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> =
+        closed(root, access).map(|(why, next)| format!("WARNING: {why}; {next}")).into_iter().collect();
     for path in toolchains::find(&places.home, |name| std::env::var_os(name)) {
         builder.toolchain(&path);
         visible.push(resolved(&path));
@@ -176,6 +179,28 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
     let mut confinement = Confinement { builder, visible, judged_by: None, warnings };
     confinement.judge_inside(loaded, inner::HOLD, Arc::new(Here));
     confinement
+}
+
+/// Why root inside cannot do in the workspace what the mode allows, and what to do: without capabilities he is bound by the modes of
+/// what belongs to others, as everybody is.
+pub(crate) fn closed(root: &Path, access: Access) -> Option<(String, String)> {
+    let found = root.metadata().ok().filter(|found| geteuid().is_root() && found.uid() != 0)?;
+    let own = if found.gid() == getegid().as_raw() { found.mode() >> 3 } else { found.mode() };
+    let (owner, group) = (found.uid(), found.gid());
+    let refused = match own & 0o7 {
+        open if open & 0o5 != 0o5 => "read or changed",
+        open if open & 0o2 == 0 && access == Access::ReadWrite => "changed",
+        _ => return None,
+    };
+    let why = format!(
+        "the workspace {} belongs to user {owner}, and root has no power over others' files inside, so it cannot be {refused}",
+        root.display()
+    );
+    let next = format!(
+        "run it as that user, with HOME set to a directory of theirs: \
+         setpriv --reuid={owner} --regid={group} --clear-groups holdpoint …"
+    );
+    Some((why, next))
 }
 
 /// The wall that a profile's word names.

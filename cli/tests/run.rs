@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{Background, Machine, eventually, exists, finish, json, somebody_runs, with_input};
+use support::{Background, Done, Machine, eventually, exists, finish, json, somebody_runs, with_input};
 
 fn pid(background: &Background) -> Pid {
     Pid::from_raw(background.0.id().cast_signed())
@@ -223,6 +223,39 @@ fn a_network_that_cannot_be_given_safely_is_refused() {
     assert!(done.err.contains("no safe path to the network yet"), "{}", done.err);
     assert_eq!(json(&done)["result"], "unenforceable");
     assert!(machine.names().is_empty());
+}
+
+#[test]
+fn a_workspace_of_somebody_else_is_said_to_root() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let workspace = machine.workspace();
+    let said = |sandbox: &str, script: &str| {
+        machine.holdpoint(&["run", "--profile", "free", "--sandbox", sandbox, "--", "sh", "-c", script])
+    };
+    let set = |mode: u32, user: u32, group: u32| {
+        std::os::unix::fs::chown(&workspace, Some(user), Some(group)).unwrap();
+        std::fs::set_permissions(&workspace, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let warns = |done: &Done| done.err.contains("setpriv --reuid=12345 --regid=54321 --clear-groups holdpoint");
+    set(0o755, 12345, 54321);
+    let done = said("workspace-write", "echo x > x");
+    assert!(done.code == 2 && warns(&done), "{done:?}");
+    let doctor = machine.holdpoint(&["doctor", "--profile", "free"]);
+    assert!(doctor.code == 0 && doctor.out.contains("no       workspace: "), "{}", doctor.out);
+    assert!(doctor.out.contains("--reuid=12345"), "{}", doctor.out);
+    let done = said("read-only", "ls");
+    assert!(done.code == 0 && done.err.is_empty(), "{done:?}");
+    set(0o700, 12345, 54321);
+    assert!(warns(&said("read-only", "true")));
+    // Where nothing is refused nothing is said.
+    for (mode, user, group) in [(0o757, 12345, 54321), (0o775, 12345, 0), (0o700, 0, 54321)] {
+        set(mode, user, group);
+        let done = said("workspace-write", "echo x > x; rm x");
+        assert!(done.code == 0 && done.err.is_empty(), "{mode:o}: {done:?}");
+    }
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! `holdpoint doctor`: what this machine can enforce, what is missing and what to do about it.
 
 use holdpoint_approval_web::client::Client;
-use holdpoint_runtime::probe;
+use holdpoint_runtime::{Access, probe};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::args::Doctor;
-use crate::confine::{confinement, plan_of_edits};
+use crate::confine::{closed, confinement, plan_of_edits};
 use crate::error::{Error, plain};
 use crate::exit;
 use crate::load::load;
@@ -37,6 +37,7 @@ pub(super) fn doctor(args: &Doctor) -> Result<u8, Error> {
         findings.push(finding);
     }
     findings.extend([state(), configuration(&args.flags), server()]);
+    findings.extend(foreign(&args.flags));
     findings.extend(left_over(&args.flags));
     let unfit = findings.iter().any(|finding| finding.needed && !finding.good);
     let code = if unfit { exit::UNENFORCEABLE } else { exit::SUCCESS };
@@ -117,6 +118,15 @@ fn configuration(flags: &crate::args::PolicyFlags) -> Finding {
             good("configuration", format!("profile {profile}, {mode} in {}", root.display()))
         }
     }
+}
+
+/// A workspace in which root can do little, because it is somebody else's.
+fn foreign(flags: &crate::args::PolicyFlags) -> Option<Finding> {
+    let loaded = load(flags).ok().filter(|loaded| matches!(confinement(loaded), Ok(Some(_))))?;
+    let writes = loaded.policy.sandbox.value.writes_workspace();
+    let access = if writes { Access::ReadWrite } else { Access::ReadOnly };
+    let (detail, advice) = closed(&loaded.workspace.root, access)?;
+    Some(Finding { name: "workspace".into(), good: false, needed: false, detail, advice: Some(advice) })
 }
 
 /// Names that a run has left in the workspace because it was killed together with what would have removed them: they are
