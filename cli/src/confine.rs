@@ -122,6 +122,9 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
     let access = if mode.writes_workspace() { Access::ReadWrite } else { Access::ReadOnly };
     let mut builder = Sandbox::builder();
     builder.system().workspace(root, access);
+    if let Some(name) = loaded.workspace.other_name(std::env::var_os("PWD")) {
+        builder.alias(name);
+    }
     // A home inside the workspace is part of the work; a private one would hide it.
     if !places.home.starts_with(root) {
         builder.home(&places.home).git_config(true);

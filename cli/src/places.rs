@@ -132,6 +132,15 @@ impl Workspace {
         canonical_directory(dir).map(Self::around)
     }
 
+    /// The name, through symbolic links, that the shell has for a directory at or in the workspace: the shortest of which the
+    /// rest is no link (`$PWD`, environ(7)). None when it is the real one.
+    pub(crate) fn other_name(&self, pwd: Option<OsString>) -> Option<PathBuf> {
+        let pwd = absolute(pwd).filter(|pwd| !pwd.starts_with(&self.root))?;
+        let real = |path: &Path| fs::canonicalize(path).ok().filter(|real| real.starts_with(&self.root));
+        real(&pwd)?;
+        pwd.ancestors().take_while(|path| real(path).is_some()).last().map(Path::to_path_buf)
+    }
+
     fn around(cwd: PathBuf) -> Self {
         Self { root: cwd.ancestors().find(|dir| is_repository(dir)).unwrap_or(&cwd).to_owned(), cwd }
     }
@@ -205,6 +214,23 @@ mod tests {
         symlink(&real, real.join("link")).unwrap();
         assert_eq!(resolved(&real.join("link/x/y")), real.join("x/y"));
         assert_eq!(resolved(&real), real);
+    }
+
+    #[test]
+    fn the_name_that_the_shell_has_ends_where_the_links_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("real/sub/deep")).unwrap();
+        symlink("real", top.join("link")).unwrap();
+        symlink("link/sub", top.join("to-sub")).unwrap();
+        let workspace = Workspace { root: top.join("real"), cwd: top.join("real/sub") };
+        let name = |pwd: PathBuf| workspace.other_name(Some(pwd.into()));
+        assert_eq!(name(top.join("link/sub/deep")), Some(top.join("link")));
+        assert_eq!(name(top.join("to-sub/deep")), Some(top.join("to-sub")));
+        for none in [top.join("real/sub"), top.clone(), top.join("missing"), "link".into()] {
+            assert_eq!(name(none), None);
+        }
+        assert_eq!(workspace.other_name(None), None);
     }
 
     #[test]

@@ -539,6 +539,32 @@ fn the_command_starts_where_one_is_when_that_is_inside() {
 }
 
 #[test]
+fn the_name_that_the_shell_has_for_the_workspace_leads_there_inside() {
+    let machine = Machine::new();
+    machine.file("sub/a", "found\n");
+    std::fs::write(machine.root().join("beside"), "hidden").unwrap();
+    std::fs::create_dir_all(machine.home().join("code")).unwrap();
+    for link in [machine.root().join("link"), machine.home().join("code/link")] {
+        symlink(machine.workspace(), &link).unwrap();
+        let run = |pwd: &std::path::Path, script: &str| {
+            let mut command = machine.command(["run", "--profile", "free", "--", "sh", "-c", script]);
+            finish(command.current_dir(pwd).env("PWD", pwd).arg("sh").arg(&link).spawn().unwrap())
+        };
+        let script =
+            "cat \"$1/sub/a\"; echo new > \"$1/b\"; ls \"$(dirname \"$1\")\" | grep -c . ; cat \"$1/../beside\"";
+        for pwd in [link.clone(), link.join("sub")] {
+            let done = run(&pwd, script);
+            let beside = if link.starts_with(machine.home()) { 1 } else { 3 };
+            assert_eq!(done.out, format!("found\n{beside}\n"), "{done:?}");
+            assert_eq!(machine.read("b"), "new\n");
+        }
+        // Whoever says something else of where he is has it as before.
+        let done = run(&machine.workspace(), "test -e \"$1\" || echo nothing");
+        assert_eq!(done.out, "nothing\n", "{}", done.err);
+    }
+}
+
+#[test]
 fn a_directory_that_was_removed_is_an_error_and_no_panic() {
     let machine = Machine::new();
     let gone = machine.workspace().join("gone");

@@ -154,6 +154,24 @@ fn a_name_is_taken_once() {
 }
 
 #[test]
+fn a_session_is_the_same_by_whatever_name_its_workspace_is_called() {
+    let machine = Machine::new();
+    let link = machine.root().join("link");
+    std::os::unix::fs::symlink(machine.workspace(), &link).unwrap();
+    let called = |args: &[&str], pwd: &std::path::Path| {
+        finish(machine.command(args).current_dir(pwd).env("PWD", pwd).spawn().unwrap())
+    };
+    assert_eq!(called(&["session", "start", "--profile", "free"], &link).code, 0);
+    machine.file("a", "found");
+    let script = format!("cat {}/a", link.display());
+    for pwd in [&link, &machine.workspace()] {
+        let done = called(&["session", "run", "--", "sh", "-c", &script], pwd);
+        assert_eq!(done.out, "found", "{}", done.err);
+    }
+    assert_eq!(called(&["session", "stop"], &link).code, 0);
+}
+
+#[test]
 fn what_keeps_a_session_from_starting_is_said() {
     let machine = Machine::with("[profile.bare]\nsandbox = \"none\"\n");
     let bare = machine.holdpoint(&["session", "start", "--profile", "bare"]);

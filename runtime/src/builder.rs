@@ -34,6 +34,7 @@ pub struct Builder {
     toolchains: Vec<PathBuf>,
     home: Option<PathBuf>,
     git_config: bool,
+    alias: Alias,
     deny_read: Vec<Denied>,
     deny_read_strict: bool,
     protect: Vec<String>,
@@ -43,6 +44,16 @@ pub struct Builder {
     limits: Limits,
     allow_missing: BTreeSet<Protection>,
     on_exec: Option<Guarding>,
+}
+
+/// Another name of what is shown. It gives no right, so that sandboxes with and without it are not told apart.
+#[derive(Clone, Default)]
+struct Alias(Option<PathBuf>);
+
+impl fmt::Debug for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("alias")
+    }
 }
 
 /// Whoever judges executions has nothing to show.
@@ -100,6 +111,13 @@ impl Builder {
     /// outside. A `~/.gitconfig` that is shown stays as it is. An OCI bundle has none.
     pub fn git_config(&mut self, given: bool) -> &mut Self {
         self.git_config = given;
+        self
+    }
+
+    /// Has `path`, a name that leads to something shown through symbolic links, lead there inside as well, where that is
+    /// possible: by one link, which shows nothing of what lies beside it. For the name that the caller knows the workspace by.
+    pub fn alias(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.alias = Alias(Some(path.into()));
         self
     }
 
@@ -206,6 +224,7 @@ impl Builder {
         let mut roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
         let found = self.survey(workspace.as_ref(), &roots, &view)?;
         view.extend(self.own_git(workspace.as_ref().map(|(path, _)| path.as_path()), &view, &found.denied)?);
+        view.extend(self.aliased(&view));
         // A worktree's repository, which git needs to work.
         view.extend(found.git_dirs.iter().map(|path| bind(path.clone(), access)));
         roots.extend(found.git_dirs);
@@ -259,6 +278,18 @@ impl Builder {
         }
         view.extend(self.home.iter().map(|path| Mount::Private { path: path.clone(), access }));
         Ok(view)
+    }
+
+    /// The link of the other name, unless something stands there or above it already.
+    fn aliased(&self, view: &[Mount]) -> Option<Mount> {
+        let path = self.alias.0.as_ref().filter(|path| path.is_absolute())?;
+        let target = path.canonicalize().ok().filter(|target| target != path && plan::shows(view, target))?;
+        let own = ["/proc", "/sys", "/dev"].iter().any(|own| path.starts_with(own));
+        let taken = |mount: &Mount| match mount {
+            Mount::Private { .. } => mount.path().starts_with(path),
+            _ => mount.path().starts_with(path) || path.starts_with(mount.path()),
+        };
+        (!own && !view.iter().any(taken)).then(|| Mount::Link { path: path.clone(), target })
     }
 
     /// The user's own configuration of git, where the home is private.
