@@ -18,8 +18,21 @@ use crate::process::not_started;
 use crate::toolchains;
 
 /// System directories, as the runtime shows them; what is in them every sandbox sees.
-const SYSTEM: [&str; 10] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store"];
+const SYSTEM: [&str; 13] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/etc",
+    "/nix/store",
+    "/var/lib/dpkg",
+    "/var/lib/texmf",
+    "/var/lib/aspell",
+];
 
 /// What a sandbox is made of, before the runtime looks at the host.
 #[derive(Debug)]

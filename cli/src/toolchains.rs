@@ -34,8 +34,20 @@ const TOOLCHAINS: &[Toolchain] = &[
     Toolchain { variable: None, home: ".local/share/mise", shown: &["installs", "shims"] },
     Toolchain { variable: None, home: ".local/share/uv", shown: &["python", "tools"] },
     Toolchain { variable: None, home: ".local/bin", shown: &["."] },
+    // What pip and npm install for one user.
+    Toolchain { variable: None, home: ".local/lib", shown: &["."] },
+    Toolchain { variable: Some("PIPX_HOME"), home: ".local/share/pipx", shown: PIPX },
+    Toolchain { variable: None, home: ".local/pipx", shown: PIPX },
+    Toolchain { variable: None, home: "miniconda3", shown: CONDA },
+    Toolchain { variable: None, home: "anaconda3", shown: CONDA },
+    Toolchain { variable: None, home: "miniforge3", shown: CONDA },
     Toolchain { variable: None, home: ".ghcup", shown: &["bin", "ghc"] },
 ];
+
+const PIPX: &[&str] = &["venvs", "shared", "py"];
+
+/// Not `.condarc`: the addresses of channels in it may hold tokens.
+const CONDA: &[&str] = &["bin", "condabin", "envs", "etc", "include", "lib", "libexec", "share", "ssl", "conda-meta"];
 
 /// What exists of the toolchains of this home, by its real path; `variable` looks up the environment.
 pub(crate) fn find(home: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
@@ -67,14 +79,26 @@ mod tests {
     fn programs_are_shown_and_credentials_are_not() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path();
-        for dir in [".cargo/bin", ".cargo/registry", ".pyenv/versions", ".ssh", ".config/gh"] {
+        let shown = [
+            ".cargo/bin",
+            ".cargo/registry",
+            ".pyenv",
+            ".local/lib",
+            ".local/share/pipx/venvs",
+            ".local/pipx/venvs",
+            "miniconda3/bin",
+            "miniconda3/envs",
+            "anaconda3/lib",
+            "miniforge3/lib",
+        ];
+        for dir in [".ssh", ".config/gh", ".local/share/keyrings", "miniconda3/pkgs"].iter().chain(&shown) {
             std::fs::create_dir_all(home.join(dir)).unwrap();
         }
-        for file in [".cargo/credentials.toml", ".cargo/config.toml", ".npmrc"] {
+        for file in [".cargo/credentials.toml", ".cargo/config.toml", ".npmrc", "miniconda3/.condarc"] {
             std::fs::write(home.join(file), "token").unwrap();
         }
         let found = find(home, |_| None);
-        assert_eq!(found, [home.join(".cargo/bin"), home.join(".cargo/registry"), home.join(".pyenv")]);
+        assert_eq!(found, shown.map(|path| home.join(path)));
     }
 
     #[test]

@@ -193,6 +193,24 @@ fn read_only_writes_nothing_but_a_private_tmp() {
 }
 
 #[test]
+fn programs_find_their_own_data_below_var_and_nothing_of_others_there() {
+    let machine = Machine::new();
+    for (data, script) in [
+        ("/var/lib/dpkg/status", "dpkg-query --list | grep -q ^ii"),
+        ("/var/lib/aspell/en.compat", "echo helo | aspell -d en -a | grep -q help"),
+    ] {
+        if exists(data) {
+            let done = machine.run(&["sh", "-c", script]);
+            assert_eq!(done.code, 0, "{script}: {}", done.err);
+        }
+    }
+    let shown = machine.run(&["sh", "-c", "ls /var /var/lib"]).out;
+    for name in shown.split_whitespace().filter(|name| !name.starts_with('/')) {
+        assert!(["lib", "tmp", "dpkg", "texmf", "aspell"].contains(&name), "{shown}");
+    }
+}
+
+#[test]
 fn the_network_is_closed() {
     let machine = Machine::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,10 +8,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// System directories, where they exist. Not `/var`, `/run`, `/srv`, `/sys` or `/boot`: sockets, state and other people's
-/// data live there.
-const SYSTEM: [&str; 10] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/etc", "/nix/store"];
+/// System directories, where they exist. Not `/run`, `/srv`, `/sys` or `/boot`: sockets, state and other people's
+/// data live there; of `/var` only what belongs to the programs, and without which they fail: what is installed, formats of
+/// TeX, dictionaries.
+const SYSTEM: [&str; 13] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/etc",
+    "/nix/store",
+    "/var/lib/dpkg",
+    "/var/lib/texmf",
+    "/var/lib/aspell",
+];
 
 /// Where a system keeps what root alone may read beside what all programs must.
 pub(crate) const SETTINGS: &str = "/etc";
