@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::held;
 use crate::inner::Here;
 use crate::load::{Loaded, load};
+use crate::places::Workspace;
 use crate::process::{self, Execution, Prepared};
 use crate::program;
 use crate::reached;
@@ -193,7 +194,8 @@ impl<'a> Invocation<'a> {
             asked = Some((approver, granted));
         };
         self.signals.check()?;
-        let execution = Execution { program, argv, cwd: &self.loaded.workspace.cwd, env: &env };
+        let Workspace { root, cwd, .. } = &self.loaded.workspace;
+        let execution = Execution { program, argv, cwd, root, env: &env };
         let limits = &self.loaded.policy.limits;
         let bare = prepared.is_bare();
         let bounds = Bounds {

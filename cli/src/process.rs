@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use crate::confine::Confinement;
 use crate::error::{Error, MORE_PROCESSES, plain};
 use crate::input;
+use crate::program::executed_by;
 use crate::session::{Agreed, Running};
 use crate::terminal;
 
@@ -29,6 +30,8 @@ pub(crate) struct Execution<'a> {
     pub(crate) argv: &'a [OsString],
     /// Where it starts.
     pub(crate) cwd: &'a Path,
+    /// The workspace.
+    pub(crate) root: &'a Path,
     /// Its whole environment.
     pub(crate) env: &'a [(OsString, OsString)],
 }
@@ -307,6 +310,9 @@ pub(crate) fn not_executed(execution: &Execution<'_>, source: &io::Error) -> Err
     let program = shown(execution);
     match source.kind() {
         io::ErrorKind::NotFound => {
+            if let Some(missing) = executed_by(&execution.program, execution.cwd, execution.root) {
+                return Error::NotExecutable { program, why: format!("{missing} is not there") };
+            }
             let next = "inside are the system, the workspace, known toolchains, and what `readable_paths` adds";
             Error::NotFound { program, next: next.into() }
         }

@@ -1,6 +1,7 @@
 //! Which file a command's program is, and which scripts its arguments name: found before it is executed.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use holdpoint_approval_web::plan::FileRef;
 use nix::unistd::{AccessFlags, access};
 
 use crate::confine::Confinement;
+use crate::files::open_regular;
 use crate::identity;
 
 /// Where a program without a slash is looked up when the environment has no `PATH`.
@@ -37,6 +39,20 @@ pub(crate) fn find(
     std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)))
         .map(|directory| cwd.join(directory).join(name))
         .find(|candidate| usable(candidate).is_some())
+}
+
+/// What a program in the workspace says that it has to be executed by, if it says so: the kernel calls a program missing when that
+/// is (execve(2)). Elsewhere nothing is looked at, for what is there may not be there inside.
+pub(crate) fn executed_by(name: &OsStr, cwd: &Path, workspace: &Path) -> Option<String> {
+    let real = cwd.join(name).canonicalize().ok().filter(|real| real.starts_with(workspace))?;
+    let mut start = Vec::new();
+    open_regular(&real).ok().filter(|_| name.as_bytes().contains(&b'/'))?.take(256).read_to_end(&mut start).ok()?;
+    if start.starts_with(b"\x7fELF") {
+        return Some("the loader that it was built for, perhaps of another system,".into());
+    }
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?.trim_ascii();
+    let interpreter = line.split(u8::is_ascii_whitespace).next().filter(|interpreter| !interpreter.is_empty())?;
+    Some(format!("its interpreter {}", String::from_utf8_lossy(interpreter)))
 }
 
 /// The regular files inside the workspace that arguments name, with their content: what a person approved must not be

@@ -37,6 +37,15 @@ fn a_command_that_is_missing_or_cannot_be_executed_is_told_apart() {
     assert_eq!(machine.run(&["./missing"]).code, 127);
     assert_eq!(machine.run(&["./plain"]).code, 126);
     assert_eq!(machine.run(&["."]).code, 126);
+    // What is there and needs something that is not.
+    let outside = machine.root().join("outside");
+    for (path, place) in [(machine.file("script", ""), "./script"), (outside, "../outside")] {
+        std::fs::write(&path, "#! /opt/none/python9 -u\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        let done = machine.run(&[place]);
+        let named = done.err.contains("its interpreter /opt/none/python9 is not there");
+        assert_eq!((done.code, named), if place == "./script" { (126, true) } else { (127, false) }, "{}", done.err);
+    }
     assert_eq!(machine.run(&[""]).code, 64);
 }
 

@@ -108,6 +108,23 @@ fn what_makes_git_run_something_in_a_new_repository() {
 }
 
 #[test]
+fn settings_that_run_nothing_are_no_trap() {
+    let arena = Arena::new();
+    let settings = "[core]\\nsharedRepository = group\\nexcludesFile = ../ignored\\n[receive]\\ndenyCurrentBranch = ignore\\n\
+                    denyNonFastForwards = true\\n[submodule \"o\"]\\nupdate = checkout\\n[gc]\\nreflogExpire = never\\n\
+                    [uploadpack]\\nallowFilter\\n[merge]\\nrenames = true\\n[http]\\npostBuffer = 1\\n";
+    assert_eq!(runs(&traps(&arena, Host::Plain, &planted(settings))), [""; 0]);
+    for (setting, told) in [
+        ("[uploadpack]\\npackObjectsHook = ./run.sh", "uploadpack.packobjectshook"),
+        ("[receive]\\nprocReceiveRefs = x", "receive.procreceiverefs"),
+        ("[url \"ext::./run.sh\"]\\ninsteadOf = x", "url.insteadof"),
+        ("[http]\\nsaveCookies = true", "http.savecookies"),
+    ] {
+        assert_eq!(runs(&traps(&Arena::new(), Host::Plain, &planted(setting))), [told], "{setting}");
+    }
+}
+
+#[test]
 fn a_link_through_which_git_writes() {
     let arena = Arena::new();
     let victim = arena.home.join(".bashrc");

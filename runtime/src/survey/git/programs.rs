@@ -10,36 +10,125 @@ use super::super::walk::{Kind, entry_at, kind_at};
 use super::settings::{Setting, settings};
 use super::{LARGEST_CONFIG, common_dir, gitdir, read};
 
-/// The settings that git and its companions write into a repository, and others that name no program (git-config(1)); `*` is all of a
-/// section. What is not among them is told: a list of those that do name one would grow with every version of git.
-const HARMLESS: [(&str, &str); 25] = [
+/// The settings that git and its companions write into a repository, and others that run nothing and write nowhere
+/// (git-config(1)); `*` is all of a section. What is not among them is told: a list of those that do run something would grow
+/// with every version of git. No setting is harmless whose subsection is an address (`url.*.insteadOf`), which may name a program.
+const HARMLESS: [(&str, &str); 61] = [
     (
         "core",
-        "repositoryformatversion filemode bare logallrefupdates ignorecase precomposeunicode symlinks worktree autocrlf eol \
-         safecrlf quotepath abbrev untrackedcache sparsecheckout sparsecheckoutcone longpaths fscache commitgraph \
-         multipackindex",
+        "abbrev autocrlf bare bigfilethreshold checkroundtripencoding checkstat commentchar commentstring commitgraph \
+         compression createobject deltabasecachelimit eol excludesfile filemode filesreflocktimeout fscache fsync \
+         fsyncmethod fsyncobjectfiles hidedotfiles ignorecase ignorestat logallrefupdates longpaths loosecompression \
+         maxtreedepth multipackindex notesref packedgitlimit packedgitwindowsize packedrefstimeout precomposeunicode \
+         prefersymlinkrefs preloadindex protecthfs protectntfs quotepath repositoryformatversion safecrlf \
+         sharedrepository sparsecheckout sparsecheckoutcone splitindex symlinks trustctime untrackedcache usereplacerefs \
+         warnambiguousrefs whitespace worktree",
     ),
-    ("remote", "url pushurl fetch push tagopt prune promisor partialclonefilter mirror gh-resolved"),
-    ("branch", "remote pushremote merge rebase description gh-merge-base vscode-merge-base github-pr-owner-number"),
-    ("submodule", "url active path branch ignore recurse shallow"),
+    (
+        "remote",
+        "url pushurl fetch push tagopt prune prunetags promisor partialclonefilter mirror gh-resolved pushdefault \
+         skipdefaultupdate skipfetchall followremotehead",
+    ),
+    (
+        "branch",
+        "remote pushremote merge rebase description autosetupmerge autosetuprebase sort gh-merge-base vscode-merge-base \
+         github-pr-owner-number",
+    ),
+    (
+        "submodule",
+        "url active path branch ignore recurse shallow update fetchrecursesubmodules fetchjobs propagatebranches \
+         alternatelocation alternateerrorstrategy",
+    ),
     ("user", "name email signingkey useconfigonly"),
     ("author", "name email"),
     ("committer", "name email"),
     ("extensions", "*"),
-    ("commit", "gpgsign verbose"),
-    ("tag", "gpgsign sort"),
+    ("add", "ignoreerrors"),
+    ("am", "keepcr threeway"),
+    ("apply", "ignorewhitespace whitespace"),
+    ("blame", "*"),
+    ("checkout", "*"),
+    ("clean", "requireforce"),
+    ("column", "*"),
+    ("commit", "gpgsign verbose status cleanup template"),
+    ("commitgraph", "*"),
+    ("credential", "username usehttppath"),
+    (
+        "diff",
+        "algorithm autorefreshindex colormoved colormovedws context dirstat dstprefix ignoresubmodules indentheuristic \
+         interhunkcontext mnemonicprefix noprefix orderfile relative renamelimit renames srcprefix statgraphwidth \
+         statnamewidth submodule suppressblankempty wordregex wserrorhighlight binary xfuncname cachetextconv",
+    ),
+    ("feature", "*"),
+    (
+        "fetch",
+        "all fsckobjects negotiationalgorithm output parallel prune prunetags recursesubmodules showforcedupdates unpacklimit writecommitgraph",
+    ),
+    (
+        "format",
+        "attach cc coverfromdescription coverletter from headers noprefix notes numbered pretty signoff signature subjectprefix suffix thread to useautobase",
+    ),
+    ("fsck", "*"),
+    (
+        "gc",
+        "auto autodetach autopacklimit aggressivedepth aggressivewindow bigpackthreshold cruftpacks maxcruftsize packrefs \
+         pruneexpire reflogexpire reflogexpireunreachable rerereresolved rerereunresolved worktreepruneexpire writecommitgraph",
+    ),
+    ("grep", "*"),
+    (
+        "http",
+        "emptyauth extraheader followredirects lowspeedlimit lowspeedtime maxrequests minsessions postbuffer sslverify useragent version",
+    ),
+    ("i18n", "commitencoding logoutputencoding"),
+    ("interactive", "singlekey"),
+    ("tag", "gpgsign sort forcesignannotated"),
     ("pull", "rebase ff"),
-    ("push", "default autosetupremote followtags"),
-    ("fetch", "prune prunetags writecommitgraph recursesubmodules"),
-    ("merge", "ff conflictstyle renames"),
-    ("rebase", "autostash autosquash updaterefs"),
+    ("push", "default autosetupremote followtags pushoption recursesubmodules negotiate useforceifincludes usebitmaps"),
+    (
+        "log",
+        "abbrevcommit date decorate diffmerges excludedecoration follow graphcolors initialdecorationset mailmap showroot",
+    ),
+    ("lsrefs", "unborn"),
+    ("mailinfo", "scissors"),
+    (
+        "merge",
+        "ff autostash branchdesc conflictstyle defaulttoupstream directoryrenames log renamelimit renames renormalize stat suppressdest verbosity",
+    ),
+    ("notes", "*"),
+    ("pretty", "*"),
+    ("promisor", "quiet"),
+    ("protocol", "version"),
+    (
+        "rebase",
+        "abbreviatecommands autostash autosquash backend forkpoint instructionformat maxlabellength missingcommitscheck \
+         rebasemerges reschedulefailedexec stat updaterefs",
+    ),
+    (
+        "receive",
+        "advertiseatomic advertisepushoptions autogc certnonceseed certnonceslop denycurrentbranch denydeletecurrent \
+         denydeletes denynonfastforwards fsckobjects hiderefs keepalive maxinputsize shallowupdate unpacklimit \
+         updateserverinfo",
+    ),
+    ("reftable", "*"),
+    ("repack", "*"),
     ("rerere", "*"),
     ("lfs", "repositoryformatversion url access"),
     ("init", "defaultbranch"),
     ("index", "*"),
     ("pack", "*"),
-    ("gc", "auto autodetach autopacklimit pruneexpire"),
-    ("maintenance", "auto strategy"),
+    ("maintenance", "auto strategy autodetach enabled schedule"),
+    ("showbranch", "default"),
+    ("sparse", "*"),
+    ("splitindex", "*"),
+    ("stash", "*"),
+    ("transfer", "advertiseobjectinfo advertisesid credentialsinurl fsckobjects hiderefs unpacklimit"),
+    ("uploadarchive", "allowunreachable"),
+    (
+        "uploadpack",
+        "allowanysha1inwant allowfilter allowreachablesha1inwant allowrefinwant allowtipsha1inwant hiderefs keepalive",
+    ),
+    ("versionsort", "*"),
+    ("worktree", "*"),
     ("color", "*"),
     ("advice", "*"),
     ("status", "*"),
@@ -99,8 +188,8 @@ fn configured(file: &Path, runs: &mut BTreeSet<String>) {
 fn is_harmless((section, key, value): &Setting) -> bool {
     let known = HARMLESS.iter().find(|(name, _)| name.as_bytes() == section.as_slice());
     let harmless = known.is_some_and(|(_, keys)| *keys == "*" || keys.split(' ').any(|one| one.as_bytes() == key));
-    // A URL may name a program as well (gitremote-helpers(7), git-remote-ext(1)).
-    harmless && !value.windows(2).any(|two| two == b"::")
+    // A URL may name a program as well (gitremote-helpers(7), git-remote-ext(1)), and how to update a submodule a command.
+    harmless && !value.windows(2).any(|two| two == b"::") && !value.trim_ascii_start().starts_with(b"!")
 }
 
 /// Whether it gives the repository of this configuration a tree that is not its own, as that of a submodule is: a checkout would
