@@ -144,6 +144,24 @@ fn whoever_names_no_session_is_told_which_there_are() {
 }
 
 #[test]
+fn below_a_workspace_without_a_repository_its_session_is_named() {
+    let session = Session::free();
+    let machine = &session.0;
+    machine.file("sub/deep/a", "");
+    let name = session.status()["name"].as_str().unwrap().to_owned();
+    let below = |args: &[&str]| {
+        finish(machine.command(args).current_dir(machine.workspace().join("sub/deep")).spawn().unwrap())
+    };
+    let done = below(&["session", "run", "--", "true"]);
+    assert!(done.code == 69 && done.err.contains(&format!("holdpoint session run {name} -- CMD")), "{done:?}");
+    let done = below(&["session", "run", &name, "--", "pwd"]);
+    assert!(done.code == 0 && done.out.ends_with("sub/deep\n"), "{done:?}");
+    // Whoever names another is told what there is.
+    let done = below(&["session", "run", "nobody", "--", "true"]);
+    assert!(done.err.contains(&format!("there is {name}; to start")), "{done:?}");
+}
+
+#[test]
 fn a_name_is_taken_once() {
     let session = Session::free();
     let second = session.0.holdpoint(&["session", "start", "--profile", "free", "--json"]);

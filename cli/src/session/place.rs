@@ -144,9 +144,16 @@ impl Place {
     }
 
     fn unknown(&self, name: &Name) -> Error {
-        let others: Vec<String> = self.names().unwrap_or_default().iter().map(Name::to_string).collect();
-        let there = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        let names = self.names().unwrap_or_default();
         let why = format!("there is no session {name}");
+        if let Some((above, directory)) = of_a_directory_above(name, &names) {
+            let directory = directory.display();
+            let next =
+                format!("that of {directory}, in which this lies, is {above}: holdpoint session run {above} -- CMD");
+            return Error::Session { why, next };
+        }
+        let others: Vec<String> = names.iter().map(Name::to_string).collect();
+        let there = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
         let next = format!("there is {there}; to start one: holdpoint session start --name {name}");
         Error::Session { why, next }
     }
@@ -234,4 +241,13 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<Pid> {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "it is in another user namespace"));
     }
     Ok(credentials.pid)
+}
+
+/// Which of these sessions is that of a directory above the one we are in, when `name` is what the session of that would be called:
+/// without a repository every directory is a workspace of its own.
+fn of_a_directory_above(name: &Name, names: &[Name]) -> Option<(Name, PathBuf)> {
+    let here = std::env::current_dir().and_then(fs::canonicalize).ok()?;
+    let mut above = here.ancestors().map(|directory| (Name::of_workspace(directory), directory));
+    above.find(|(own, _)| own == name)?;
+    above.find(|(own, _)| names.contains(own)).map(|(own, directory)| (own, directory.to_owned()))
 }
