@@ -144,6 +144,16 @@ fn whoever_names_no_session_is_told_which_there_are() {
 }
 
 #[test]
+fn a_command_of_a_session_has_the_umask_of_who_asks_for_it() {
+    let session = Session::free();
+    for (mask, mode) in [("077", "600"), ("0", "666"), ("022", "644")] {
+        let args = ["session", "run", "--", "sh", "-c", "umask; rm -f f; echo x > f; stat -c %a f"];
+        let done = finish(session.0.command_after(&format!("umask {mask}"), args).spawn().unwrap());
+        assert_eq!(done.out, format!("0{mask:0>3}\n{mode}\n"), "{}", done.err);
+    }
+}
+
+#[test]
 fn below_a_workspace_without_a_repository_its_session_is_named() {
     let session = Session::free();
     let machine = &session.0;

@@ -13,8 +13,8 @@ use crate::{
     socket,
     stdio::{Ends, Far, Kind, Stdio, only_to_print},
     sys::wire::{
-        FAILED, GIVEN, Image, LAST, NULL, RUN, Reply, Request, STAGE_DIRECTORY, STAGE_EXECUTE, STAGE_RIGHTS,
-        STAGE_TERMINAL, STARTED, TERMINAL, UNCHANGED,
+        FAILED, GIVEN, Image, LAST, NULL, RUN, Reply, Request, SAME_UMASK, STAGE_DIRECTORY, STAGE_EXECUTE,
+        STAGE_RIGHTS, STAGE_TERMINAL, STARTED, TERMINAL, UNCHANGED,
     },
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -49,6 +49,7 @@ pub struct Command<'sandbox> {
     streams: [Option<Stdio>; 3],
     terminal: Option<Size>,
     rights: Rights,
+    umask: u32,
     private_tmp: bool,
     last: bool,
 }
@@ -116,6 +117,7 @@ impl<'sandbox> Command<'sandbox> {
             streams: [None, None, None],
             terminal: None,
             rights: Rights::default(),
+            umask: SAME_UMASK,
             private_tmp: false,
             last: false,
         }
@@ -242,6 +244,13 @@ impl<'sandbox> Command<'sandbox> {
     /// Bounds the size, in bytes, of each file that this command writes (RLIMIT_FSIZE).
     pub fn file_size(&mut self, bytes: u64) -> &mut Self {
         self.rights.file_size(bytes);
+        self
+    }
+
+    /// Sets the mask for the modes of what this command makes (umask(2)); the sandbox's own by default, which is that of who
+    /// started it.
+    pub fn umask(&mut self, mask: u32) -> &mut Self {
+        self.umask = mask & 0o777;
         self
     }
 
@@ -484,15 +493,16 @@ impl<'sandbox> Command<'sandbox> {
             programs: count(programs.len())?,
             arguments: count(self.arguments.len() + 1)?,
             variables: count(environment.len())?,
+            umask: self.umask,
         };
         let mut image = Vec::with_capacity(4096);
         for limit in header.limits {
             image.extend(limit.to_ne_bytes());
         }
-        for number in [header.programs, header.arguments, header.variables] {
+        for number in [header.programs, header.arguments, header.variables, header.umask] {
             image.extend(number.to_ne_bytes());
         }
-        image.resize(size_of::<Image>(), 0);
+        debug_assert_eq!(image.len(), size_of::<Image>());
         let directory = self.working_directory();
         let variables = environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("=")));
         let strings = [directory.into_os_string()]

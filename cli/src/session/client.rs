@@ -1,6 +1,6 @@
 //! A command in a session, seen from the process that asked for it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -103,6 +103,7 @@ impl Agreed<'_> {
             shared_input: input::is_shared(),
             // `2> errors.log` at the prompt still means that file.
             rights: self.seat.rights.clone(),
+            umask: umask(),
             terminal: own.map(|(rows, columns)| Terminal { rows, columns, error: io::stderr().is_terminal() }),
         };
         let streams = standard_streams().map_err(|error| Error::io("pass the standard streams", error))?;
@@ -151,6 +152,14 @@ impl Agreed<'_> {
             None => Err(self.seat.gone("it was killed")),
         }
     }
+}
+
+/// Our own, looked at without changing it for a moment (proc_pid_status(5)).
+fn umask() -> Option<u32> {
+    let status = fs::read("/proc/self/status").ok()?;
+    // The name of this program may be any bytes.
+    let status = String::from_utf8_lossy(&status);
+    u32::from_str_radix(status.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok()
 }
 
 /// Ours, or `/dev/null` for one that whoever started us has closed.

@@ -360,6 +360,9 @@ fn spawn(sandbox: &Sandbox, run: &Run, fds: Vec<OwnedFd>) -> Result<Child, Runti
     if let Some(terminal) = &run.terminal {
         command.terminal(terminal.rows, terminal.columns);
     }
+    if let Some(umask) = run.umask {
+        command.umask(umask);
+    }
     run.rights.give(&mut command);
     command.spawn()
 }

@@ -62,6 +62,8 @@ pub(crate) struct Run {
     /// Others go on reading the standard input.
     pub(crate) shared_input: bool,
     pub(crate) rights: Rights,
+    /// That of who asks, if it is known.
+    pub(crate) umask: Option<u32>,
 }
 
 /// The command gets a terminal of its own.

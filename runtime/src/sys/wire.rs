@@ -95,6 +95,9 @@ pub(crate) const RESOURCES: [usize; 3] = [0, 7, 1];
 /// A limit that stays as the sandbox has it.
 pub(crate) const UNCHANGED: u64 = u64::MAX;
 
+/// The umask stays as it is; no mask is that large (umask(2)).
+pub(crate) const SAME_UMASK: u32 = u32::MAX;
+
 /// What the resident program answers.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -114,4 +117,6 @@ pub(crate) struct Image {
     pub(crate) programs: u32,
     pub(crate) arguments: u32,
     pub(crate) variables: u32,
+    /// [`SAME_UMASK`] for that of the sandbox.
+    pub(crate) umask: u32,
 }

@@ -4,10 +4,10 @@
 
 use crate::{
     clone::clone_with_entry,
-    restricted,
+    files, restricted,
     syscall::{self, Result},
     wire::{
-        CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, NOBODY_LEFT, NULL, RESOURCES, RUN, Reply, Request, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
+        CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, NOBODY_LEFT, NULL, RESOURCES, RUN, Reply, Request, SAME_UMASK, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
         STAGE_EXECUTE, STAGE_RIGHTS, STAGE_ROOM, STAGE_TERMINAL, STARTED, TERMINAL, TRAP, UNCHANGED,
     },
 };
@@ -148,6 +148,7 @@ struct Command {
     null: i32,
     layer: i32,
     limits: [u64; 3],
+    umask: u32,
     failed: (u32, i32),
 }
 
@@ -214,8 +215,9 @@ unsafe fn lay_out(text: *mut u8, length: usize, header: &Image, table: *mut *con
         first
     };
     let (programs, arguments, variables) = (group(header.programs), group(header.arguments), group(header.variables));
-    let limits = header.limits;
-    Command { directory, programs, arguments, variables, standard, terminal: -1, null: -1, layer: -1, limits, failed: (0, 0) }
+    let (limits, umask) = (header.limits, header.umask);
+    let failed = (0, 0);
+    Command { directory, programs, arguments, variables, standard, terminal: -1, null: -1, layer: -1, limits, umask, failed }
 }
 
 /// Puts the sandbox's own `/dev/null` where asked: the caller's would stand on the caller's mount.
@@ -293,6 +295,9 @@ fn prepare(command: &Command) -> core::result::Result<(), Failure> {
         syscall::restrict(command.layer).map_err(|errno| (STAGE_RIGHTS, errno))?;
     }
     attach_standard(command).map_err(|errno| (STAGE_TERMINAL, errno))?;
+    if command.umask != SAME_UMASK {
+        files::set_umask(command.umask);
+    }
     for (resource, value) in RESOURCES.iter().zip(command.limits) {
         if value != UNCHANGED {
             syscall::limit(*resource, value).map_err(|errno| (STAGE_RIGHTS, errno))?;
