@@ -1,5 +1,6 @@
 //! What git inside knows of its user.
 #![allow(clippy::tests_outside_test_module, reason = "an integration test file is a test module")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
