@@ -7,26 +7,31 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use holdpoint_approval_web::plan::{Bytes, Content, Digest, EnvRef, FileRef, HoldPlan, Kind, Reason, Stdin};
+use holdpoint_approval_web::plan::{Bytes, Digest, EnvRef, FileRef, HoldPlan, Kind, Reason, Stdin};
 use holdpoint_policy::{Judgement, explain};
 use holdpoint_runtime::Exec;
 use nix::unistd::{User, Whence, geteuid, lseek};
 
+use crate::approver;
 use crate::error::Error;
 use crate::identity;
 use crate::load::Loaded;
 use crate::program;
 
 /// Standard input of at most this many bytes is covered by its content, when it is a file.
-const LARGEST_INPUT: usize = 1 << 20;
+const LARGEST_INPUT: u64 = program::MOST_BYTES;
 
 /// Bytes of it that are shown.
 const SHOWN_INPUT: usize = 4096;
 
+/// What an approval does not cover.
+const UNNAMED: &str = "may read and start further files, which nobody compares with what they are now";
+
 /// The plan of a command that is about to be executed.
 ///
 /// # Errors
-/// [`Error::Io`] when a file that takes part cannot be read: what cannot be named cannot be approved.
+/// [`Error::Io`] when a file that takes part cannot be read: what cannot be named cannot be approved. [`Error::Denied`] when
+/// there is too much of it.
 pub(crate) fn of_run(
     loaded: &Loaded,
     argv: &[OsString],
@@ -39,7 +44,7 @@ pub(crate) fn of_run(
     let file = identity::of_file(executable);
     plan.executable = Some(file.map_err(|error| Error::io(format!("read {}", executable.display()), error))?);
     plan.argv = argv.iter().map(|word| word.clone().into()).collect();
-    plan.operands = program::operands(argv, &workspace.cwd, &workspace.root);
+    read_operands(&mut plan, argv, &workspace.cwd, loaded)?;
     let digest = |(name, value): &(OsString, OsString)| EnvRef {
         name: name.clone().into(),
         sha256: Digest::of(Bytes::from(value.clone()).as_bytes()),
@@ -52,7 +57,8 @@ pub(crate) fn of_run(
 /// The plan of an execution inside: everything as the process sees it.
 ///
 /// # Errors
-/// [`Error::Io`] when a file that takes part cannot be read: what cannot be named cannot be approved.
+/// [`Error::Io`] when a file that takes part cannot be read: what cannot be named cannot be approved. [`Error::Denied`] when
+/// there is too much of it.
 pub(crate) fn of_exec(loaded: &Loaded, exec: &Exec, judgement: &Judgement) -> Result<HoldPlan, Error> {
     let wrong = |what: &str| {
         let what = format!("look at {what} of what would be executed");
@@ -71,10 +77,18 @@ pub(crate) fn of_exec(loaded: &Loaded, exec: &Exec, judgement: &Judgement) -> Re
     file.path = stage.program.as_path().into();
     plan.executable = Some(file);
     plan.argv = stage.argv.iter().map(|word| word.clone().into()).collect();
-    plan.operands = program::operands(&stage.argv, cwd, &loaded.workspace.root);
+    read_operands(&mut plan, &stage.argv, cwd, loaded)?;
     plan.env = exec.environment().map_err(wrong("the environment"))?.iter().map(variable).collect();
     plan.stdin = Stdin::Piped { content: None };
     Ok(plan)
+}
+
+/// Names the files that take part, and says that there may be more; nothing is read for what nobody could review.
+fn read_operands(plan: &mut HoldPlan, argv: &[OsString], cwd: &Path, loaded: &Loaded) -> Result<(), Error> {
+    plan.check_size().map_err(approver::away)?;
+    plan.operands = program::operands(argv, cwd, &loaded.workspace.root)?;
+    plan.sandbox.push(UNNAMED.into());
+    Ok(())
 }
 
 /// One `NAME=value`.
@@ -148,12 +162,7 @@ fn standard_input() -> Result<Stdin, Error> {
     }
     let content = if found.is_file() {
         let offset = lseek(&file, 0, Whence::SeekCur).map_err(|errno| wrong(errno.into()))?;
-        let bytes = identity::rest_of(&file, offset.unsigned_abs(), LARGEST_INPUT).map_err(wrong)?;
-        bytes.map(|bytes| Content {
-            len: bytes.len() as u64,
-            sha256: Digest::of(&bytes),
-            head: bytes[..bytes.len().min(SHOWN_INPUT)].into(),
-        })
+        identity::rest_of(&file, offset.unsigned_abs(), LARGEST_INPUT, SHOWN_INPUT).map_err(wrong)?
     } else {
         None
     };

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use holdpoint_approval_web::plan::{Digest, FileId, FileRef};
+use holdpoint_approval_web::plan::{Content, Digest, FileId, FileRef};
 use sha2::{Digest as _, Sha256};
 
 use crate::files;
@@ -26,18 +26,24 @@ pub(crate) fn of_file(path: &Path) -> io::Result<FileRef> {
     Ok(FileRef { path: path.into(), dev: found.dev(), ino: found.ino(), sha256, len })
 }
 
-/// The bytes of a regular file from its present offset, at most `limit`, without moving the offset.
-pub(crate) fn rest_of(file: &File, offset: u64, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = vec![0; limit + 1];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+/// What a regular file holds from `offset` on, when that is at most `limit` bytes, the first `head` of them as they are. The
+/// file's own offset does not move.
+pub(crate) fn rest_of(file: &File, offset: u64, limit: u64, head: usize) -> io::Result<Option<Content>> {
+    let (mut hasher, mut first, mut len) = (Sha256::new(), Vec::new(), 0);
+    let mut block = vec![0; 64 << 10];
+    loop {
+        let read = match file.read_at(&mut block, offset + len)? {
             0 => break,
-            length => filled += length,
+            length => &block[..length],
+        };
+        len += read.len() as u64;
+        if len > limit {
+            return Ok(None);
         }
+        first.extend(&read[..read.len().min(head - first.len())]);
+        hasher.update(read);
     }
-    bytes.truncate(filled);
-    Ok((filled <= limit).then_some(bytes))
+    Ok(Some(Content { len, sha256: Digest::from(<[u8; 32]>::from(hasher.finalize())), head: first.as_slice().into() }))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);
@@ -78,8 +84,9 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, b"0123456789").unwrap();
         file.seek(SeekFrom::Start(4)).unwrap();
-        assert_eq!(rest_of(&file, 4, 100).unwrap().unwrap(), b"456789");
-        assert_eq!(rest_of(&file, 4, 3).unwrap(), None);
+        let rest = rest_of(&file, 4, 6, 3).unwrap().unwrap();
+        assert_eq!((rest.len, rest.sha256, rest.head.as_bytes()), (6, Digest::of(b"456789"), &b"456"[..]));
+        assert_eq!(rest_of(&file, 4, 5, 3).unwrap(), None);
         assert_eq!(file.stream_position().unwrap(), 4);
     }
 }

@@ -174,6 +174,16 @@ fn every_other_change_makes_a_new_hold_too() {
         drop(machine.file("tool", "#!/bin/sh\n: evil; touch ran\n"))
     });
     change(&["run", "--", "sh", "-c", ". ./tool"], "tool", &|| drop(machine.file("tool", "touch ran; true\n")));
+    // However large it is, and wherever a shell goes before it reads it.
+    let large = |first: &str| drop(machine.file("large", &format!("{first}; exit\n{}", "#".repeat(1 << 20))));
+    large("touch ran");
+    change(&["run", "--", "sh", "large"], "large", &|| large(": evil; touch ran"));
+    drop(machine.file("scripts/sub dir/deploy", "touch ran\n"));
+    change(
+        &["run", "--", "sh", "-c", "cd scripts && cd sub\\ dir && . ./dep''loy; cd ../..; touch ran"],
+        "deploy",
+        &|| drop(machine.file("scripts/sub dir/deploy", ": evil\n")),
+    );
     let inside = machine.workspace();
     change(&TOUCH, "the working directory", &|| {
         std::fs::rename(&inside, machine.root().join("old")).expect("rename");
