@@ -193,7 +193,7 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
     }
     builder.limits(limits(policy));
     let mut confinement = Confinement { builder, visible, judged_by: None, warnings };
-    confinement.judge_inside(loaded, inner::HOLD, Arc::new(Here));
+    confinement.judge_inside(loaded, inner::HOLD, Arc::<Here>::default());
     confinement
 }
 

@@ -1,18 +1,21 @@
 //! Judging what runs inside: each program that anything in a sandbox is about to execute, by the policy and, where that asks, by
 //! a person (`exec_guard`). The command itself was judged before it was started and is not judged here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::hash::{BuildHasher, RandomState};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::{Judgement, Reason, Verdict, evaluate};
 use holdpoint_runtime::{Exec, ExecAnswer, ExecGuard, Stage};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sha2::{Digest as _, Sha256};
 
 use crate::approver::{Approver, Waiting};
 use crate::error::Error;
@@ -34,19 +37,39 @@ pub(crate) trait Told: Send + Sync {
 }
 
 /// Our own standard error: there is one command.
-pub(crate) struct Here;
+#[derive(Default)]
+pub(crate) struct Here(Log);
 
 impl Told for Here {
     fn tell(&self, _: i32, text: &str) {
-        report::tell(text);
+        self.0.tell(text);
+    }
+}
+
+/// Most bytes about executions in one log: what runs inside could fill the disk with them.
+const MOST_TOLD: usize = 1 << 20;
+
+/// Our own standard error, for as many texts as a person might read.
+#[derive(Default)]
+pub(crate) struct Log(AtomicUsize);
+
+impl Log {
+    /// Writes one, or that there are more when they have become too many.
+    pub(crate) fn tell(&self, text: &str) {
+        let before = self.0.fetch_add(text.len().min(MOST_TOLD), Ordering::Relaxed);
+        if before <= MOST_TOLD {
+            report::tell(text);
+            if before + text.len() > MOST_TOLD {
+                report::say("there is more about what was executed inside, which is left out from here on");
+            }
+        }
     }
 }
 
 /// A policy as judge of what runs inside.
 pub(crate) struct Inner {
     shared: Arc<Shared>,
-    hasher: RandomState,
-    allowed: Mutex<HashMap<u64, Vec<Stage>>>,
+    allowed: Mutex<HashSet<Digest>>,
 }
 
 /// What those who wait for a person need, too.
@@ -60,13 +83,12 @@ struct Shared {
 /// What each process was refused last. Whoever looks a program up in `PATH` goes on after a refusal (execvp(3)) and may come to
 /// the same file by another name: that is no new question.
 #[derive(Default)]
-struct Refused(Mutex<HashMap<i32, Stage>>);
+struct Refused(Mutex<HashMap<i32, Digest>>);
 
 impl Refused {
     fn again(&self, exec: &Exec) -> bool {
         let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |(before, now): (&Stage, &Stage)| before.program == now.program && before.argv == now.argv;
-        refused.get(&exec.pid).zip(exec.stages.first()).is_some_and(same)
+        refused.get(&exec.pid).is_some_and(|before| Some(*before) == asked_for(exec))
     }
 
     fn remember(&self, exec: &Exec) {
@@ -74,32 +96,55 @@ impl Refused {
         if refused.len() == REMEMBERED {
             refused.clear();
         }
-        refused.extend(exec.stages.first().map(|stage| (exec.pid, stage.clone())));
+        refused.extend(asked_for(exec).map(|digest| (exec.pid, digest)));
     }
+}
+
+/// The file that would run and its arguments, whatever it was called.
+fn asked_for(exec: &Exec) -> Option<Digest> {
+    exec.stages.first().map(|stage| digest([bytes(&stage.program)].into_iter().chain(stage.argv.iter().map(bytes))))
+}
+
+/// All that an execution is judged by.
+fn judged_by(stages: &[Stage]) -> Digest {
+    let of_stage = |stage: &Stage| {
+        digest([bytes(&stage.program), bytes(&stage.name)].into_iter().chain(stage.argv.iter().map(bytes)))
+    };
+    let stages: Vec<Digest> = stages.iter().map(of_stage).collect();
+    digest(stages.iter().map(|stage| &stage.as_bytes()[..]))
+}
+
+/// A digest of words, each behind its length. The words themselves may be megabytes.
+fn digest<'a>(words: impl Iterator<Item = &'a [u8]>) -> Digest {
+    let mut hasher = Sha256::new();
+    for word in words {
+        hasher.update(word.len().to_be_bytes());
+        hasher.update(word);
+    }
+    Digest::from(<[u8; 32]>::from(hasher.finalize()))
+}
+
+fn bytes(word: &impl AsRef<OsStr>) -> &[u8] {
+    word.as_ref().as_bytes()
 }
 
 impl Inner {
     /// `ttl` is how long a hold waits for its decision.
     pub(crate) fn new(loaded: Loaded, ttl: Duration, told: Arc<dyn Told>) -> Self {
         let shared = Shared { loaded, ttl, refused: Refused::default(), told };
-        Self { shared: Arc::new(shared), hasher: RandomState::new(), allowed: Mutex::default() }
+        Self { shared: Arc::new(shared), allowed: Mutex::default() }
     }
 
-    fn key(&self, stages: &[Stage]) -> u64 {
-        self.hasher.hash_one(stages)
+    fn known(&self, execution: &Digest) -> bool {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).contains(execution)
     }
 
-    fn known(&self, stages: &[Stage]) -> bool {
-        let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
-        allowed.get(&self.key(stages)).is_some_and(|known| known == stages)
-    }
-
-    fn remember(&self, stages: &[Stage]) {
+    fn remember(&self, execution: Digest) {
         let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         if allowed.len() == REMEMBERED {
             allowed.clear();
         }
-        allowed.insert(self.key(stages), stages.to_vec());
+        allowed.insert(execution);
     }
 
     fn judge_stages(&self, stages: &[Stage]) -> Judgement {
@@ -112,7 +157,8 @@ impl Inner {
 
 impl ExecGuard for Inner {
     fn judge(&self, exec: &Exec) -> ExecAnswer {
-        if self.known(&exec.stages) {
+        let execution = judged_by(&exec.stages);
+        if self.known(&execution) {
             return ExecAnswer::Allow;
         }
         if self.shared.refused.again(exec) {
@@ -121,7 +167,7 @@ impl ExecGuard for Inner {
         let judgement = self.judge_stages(&exec.stages);
         match judgement.verdict {
             Verdict::Allow => {
-                self.remember(&exec.stages);
+                self.remember(execution);
                 ExecAnswer::Allow
             }
             Verdict::Deny => {
@@ -182,11 +228,12 @@ fn approved(shared: &Arc<Shared>, exec: &Exec, judgement: &Judgement) -> Result<
     let process = Pid::from_raw(exec.pid).ok_or(Errno::SRCH);
     let process = process.and_then(|process| pidfd_open(process, PidfdFlags::empty()));
     let process = process.map_err(|errno| Error::io("wait with a process", errno))?;
+    let plan = held::of_exec(loaded, exec, judgement)?;
     let (told, pid) = (Arc::clone(&shared.told), exec.pid);
     let audience: Audience = Arc::new(move |text| told.tell(pid, text));
     let mut approver = Approver::find(loaded.places.state()?, Arc::clone(&audience))?;
     audience(&report::line(&format!("waits inside: {}", shown(&exec.stages))));
-    let granted = approver.ask(held::of_exec(loaded, exec, judgement)?, *ttl, Waiting::Inside(process.as_fd()))?;
+    let granted = approver.ask(plan, *ttl, Waiting::Inside(process.as_fd()))?;
     let now = held::of_exec(loaded, exec, judgement)?;
     if now.digest() != granted.plan.digest() {
         let why = "it has changed since it was shown";
@@ -200,17 +247,18 @@ fn approved(shared: &Arc<Shared>, exec: &Exec, judgement: &Judgement) -> Result<
 /// That it is refused, and why.
 fn refused<'a>(stages: &[Stage], reasons: impl Iterator<Item = &'a Reason>) -> String {
     let mut text = report::line(&format!("refused inside: {}", shown(stages)));
-    for reason in reasons {
+    for reason in reasons.take(report::SHOWN_REASONS) {
         let from =
             if reason.rule.is_empty() { String::new() } else { format!("  ({}, {})", reason.rule, reason.origin) };
-        text += &report::line(&format!("  {}", encoded(&format!("{}{from}", reason.text))));
+        text += &report::line(&format!("  {}", report::readable(&format!("{}{from}", reason.text))));
     }
     text
 }
 
-/// What was asked for: the file that would run, and its arguments.
+/// What was asked for: the file that would run, and its arguments; of many only as much as a person wants to see.
 fn shown(stages: &[Stage]) -> String {
     let Some(stage) = stages.first() else { return String::new() };
     let words = stage.argv.iter().skip(1).map(|word| word.to_string_lossy());
-    encoded(&std::iter::once(stage.program.to_string_lossy()).chain(words).collect::<Vec<_>>().join(" "))
+    let line = std::iter::once(stage.program.to_string_lossy()).chain(words).collect::<Vec<_>>().join(" ");
+    report::short(&encoded(&report::short(&line))).into_owned()
 }

@@ -323,7 +323,7 @@ impl<'a> Invocation<'a> {
     fn confined(&self, ttl: Duration) -> Result<Option<Confinement>, Error> {
         let mut confined = confinement(&self.loaded)?;
         if let Some(confined) = &mut confined {
-            confined.judge_inside(&self.loaded, ttl, Arc::new(Here));
+            confined.judge_inside(&self.loaded, ttl, Arc::<Here>::default());
         }
         Ok(confined)
     }

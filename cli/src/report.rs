@@ -21,7 +21,7 @@ use crate::{exit, terminal};
 pub(crate) type Audience = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Reasons shown of a refusal; more do not help anybody and would fill the screen.
-const SHOWN_REASONS: usize = 8;
+pub(crate) const SHOWN_REASONS: usize = 8;
 
 /// Characters of a message that are shown of its beginning and of its end; of a program's name there may be a hundred thousand.
 const SHOWN: usize = 800;

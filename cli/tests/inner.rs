@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::io::Read;
+use std::process::Stdio;
+
 use holdpoint_approval_web::client::{Client, Decision, Hold};
 use support::{Background, Machine, eventually};
 
@@ -111,6 +114,45 @@ fn an_approved_command_is_asked_about_once_and_its_children_are_not() {
     assert_eq!((done.code, done.out.as_str()), (0, "child\n"), "{}", done.err);
     assert_eq!(client.list(true).expect("the holds can be listed").len(), 1);
     eventually("the file", || machine.names().contains(&"made".to_owned()).then_some(()));
+}
+
+/// A script that asks `times` to execute `program` with a number and two megabytes, then says so and waits.
+fn flood(machine: &Machine, program: &str, times: usize) {
+    let call = format!("subprocess.run([{program:?}, str(n)] + [\"x\" * 125_000] * 15)");
+    let script = format!(
+        "import subprocess\nfor n in range({times}):\n  try: {call}\n  except PermissionError: pass\n\
+         print('done', flush=True)\ninput()\n"
+    );
+    machine.file("flood.py", script);
+}
+
+#[test]
+fn what_is_executed_inside_takes_no_memory_outside() {
+    let machine = Machine::with(RULES);
+    flood(&machine, "true", 40);
+    let args = ["run", "--profile", "free", "--", "python3", "flood.py"];
+    let mut run = Background(machine.command(args).stdin(Stdio::piped()).spawn().expect("holdpoint starts"));
+    let mut said = [0; 5];
+    run.0.stdout.as_mut().expect("it is a pipe").read_exact(&mut said).expect("it says that it is done");
+    assert_eq!(&said, b"done\n");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", run.0.id())).expect("it runs");
+    let resident =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    // What was executed is 76 MB long.
+    assert!(resident.is_some_and(|kib: u64| kib < 64 << 10), "{status}");
+}
+
+#[test]
+fn what_is_told_of_executions_is_bounded() {
+    let machine = Machine::with(&RULES.replace("\"git\", \"push\"", "\"false\""));
+    flood(&machine, "false", 1);
+    let done = machine.run(&["python3", "flood.py"]);
+    assert!(done.err.contains("refused inside") && done.err.len() < 8000, "{} bytes", done.err.len());
+    machine.file("many.py", "import subprocess\nfor n in range(1200):\n  try: subprocess.run(['false', str(n), 'x' * 1900])\n  except PermissionError: pass\n");
+    let done = machine.run(&["python3", "many.py"]);
+    assert!((1 << 20..(1 << 20) + 8000).contains(&done.err.len()), "{} bytes", done.err.len());
+    assert!(done.err.ends_with("left out from here on\n"));
+    assert!(done.err.contains("false 500 x") && !done.err.contains("false 1100 x"));
 }
 
 #[test]

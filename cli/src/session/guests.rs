@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use crate::inner::Told;
-use crate::report;
+use crate::inner::{Log, Told};
 
 /// What a pipe takes whole or not at all (pipe(7)).
 const WHOLE: usize = 4096;
@@ -23,7 +22,10 @@ const EARLY: usize = 64;
 
 /// Those who wait for commands of one session.
 #[derive(Default)]
-pub(crate) struct Guests(Mutex<Texts>);
+pub(crate) struct Guests {
+    log: Log,
+    texts: Mutex<Texts>,
+}
 
 #[derive(Default)]
 struct Texts {
@@ -42,7 +44,7 @@ pub(crate) struct Guest {
 
 impl Guests {
     fn lock(&self) -> MutexGuard<'_, Texts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Somebody waits for the command whose first process has this number inside.
@@ -67,7 +69,7 @@ impl Guests {
 
 impl Told for Guests {
     fn tell(&self, process: i32, text: &str) {
-        report::tell(text);
+        self.log.tell(text);
         let sessions = sessions_of(process);
         let mut known = self.lock();
         match sessions.iter().find(|session| known.present.contains_key(session)) {

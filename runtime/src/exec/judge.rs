@@ -118,7 +118,8 @@ impl Judge {
         let fixed = fixed && self.withheld.is_none();
         let pid = target.process().ok_or(libc::ESRCH)?;
         let (directory, environment) = (OnceLock::new(), OnceLock::new());
-        let exec = Exec { pid, stages, executed, fixed, target, variables: request.variables, directory, environment };
+        let variables = request.variables;
+        let exec = Exec { pid, stages, executed, long: None, fixed, target, variables, directory, environment };
         Ok(Some((exec, identity)))
     }
 
@@ -197,7 +198,8 @@ struct Allowed(Arc<Mutex<HashMap<i32, (Exec, Identity)>>>);
 
 impl Allowed {
     /// To be called before the kernel may go on.
-    fn insert(&self, exec: Exec, identity: Identity) {
+    fn insert(&self, mut exec: Exec, identity: Identity) {
+        exec.shorten();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED && known.len() == known.capacity() {
             known.retain(|pid, _| notify::leads(*pid));

@@ -32,11 +32,15 @@ pub(crate) use judge::{Anything, Judge};
 use std::{
     ffi::OsString,
     fmt, fs,
+    hash::{BuildHasher, RandomState},
     io::{self, Read},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{LazyLock, OnceLock},
 };
+
+/// Bytes of arguments that are kept of an allowed execution.
+const KEPT: usize = 16 << 10;
 
 /// One program that wants to be executed, held until it is answered.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct Exec {
     pub stages: Vec<Stage>,
     /// Index of the stage whose file the kernel executes.
     executed: usize,
+    /// What its arguments were, where they are [not kept](Self::shorten).
+    long: Option<Listed>,
     /// Whether nobody inside can make the names of the stages mean other files.
     fixed: bool,
     target: Target,
@@ -97,9 +103,9 @@ impl Exec {
     fn became(&self, executed: Identity) -> io::Result<bool> {
         let stage = &self.stages[self.executed];
         Ok(file::identity(self.proc("exe").as_ref())? == executed
-            && self.shows("cmdline", &stage.argv)?
+            && self.shows("cmdline", self.long.unwrap_or_else(|| Listed::of(&stage.argv)))?
             && self.directory.get().map_or(Ok(true), |was| fs::read_link(self.proc("cwd")).map(|is| is == *was))?
-            && self.environment.get().map_or(Ok(true), |was| self.shows("environ", was))?)
+            && self.environment.get().map_or(Ok(true), |was| self.shows("environ", Listed::of(was)))?)
     }
 
     /// What its stack would show, if that is enough to say that it has become what was judged: the name leads nowhere else, and
@@ -107,13 +113,32 @@ impl Exec {
     fn on_stack(&self) -> Option<(&[u8], &[OsString])> {
         let asked = self.directory.get().is_some() || self.environment.get().is_some();
         let name = self.stages[0].name.as_os_str().as_encoded_bytes();
-        (self.fixed && !asked).then(|| (name, self.stages[self.executed].argv.as_slice()))
+        (self.fixed && !asked && self.long.is_none()).then(|| (name, self.stages[self.executed].argv.as_slice()))
+    }
+
+    /// Lets go of most of its arguments when they are long: they can be compared without. There may be megabytes of them, and the
+    /// process itself can let go of them, or end.
+    fn shorten(&mut self) {
+        let size = |word: &OsString| word.len() + size_of::<OsString>();
+        let argv = &self.stages[self.executed].argv;
+        if argv.iter().map(size).sum::<usize>() <= KEPT {
+            return;
+        }
+        self.long = Some(Listed::of(argv));
+        for stage in &mut self.stages {
+            let mut room = KEPT;
+            let fits = |word: &OsString| {
+                room = room.saturating_sub(size(word));
+                room > 0
+            };
+            stage.argv = std::mem::take(&mut stage.argv).into_iter().take_while(fits).collect();
+            stage.argv.shrink_to_fit();
+        }
     }
 
     /// Whether a file of the process lists exactly these strings.
-    fn shows(&self, name: &str, strings: &[OsString]) -> io::Result<bool> {
-        let expected = joined(strings);
-        let mut found = vec![0; expected.len() + 1];
+    fn shows(&self, name: &str, strings: Listed) -> io::Result<bool> {
+        let mut found = vec![0; strings.length + 1];
         let mut file = fs::File::open(self.proc(name))?;
         let mut length = 0;
         // One byte more than expected, so that what is longer shows.
@@ -123,7 +148,25 @@ impl Exec {
                 more => length += more,
             }
         }
-        Ok(found[..length] == expected)
+        Ok(Listed::new(&found[..length]) == strings)
+    }
+}
+
+/// Strings as `/proc/PID/cmdline` and `environ` show them, by their length and a sum that nobody else can foresee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listed {
+    length: usize,
+    sums: [u64; 2],
+}
+
+impl Listed {
+    fn of(strings: &[OsString]) -> Self {
+        Self::new(&joined(strings))
+    }
+
+    fn new(bytes: &[u8]) -> Self {
+        static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+        Self { length: bytes.len(), sums: KEYS.each_ref().map(|key| key.hash_one(bytes)) }
     }
 }
 
@@ -181,7 +224,7 @@ pub trait ExecGuard: Send + Sync {
     /// [`ExecAnswer::Later`]. A panic ends the sandbox.
     fn judge(&self, exec: &Exec) -> ExecAnswer;
 
-    /// A process was killed because it executed something else than `allowed`.
+    /// A process was killed because it executed something else than `allowed`, of which long arguments are left out.
     fn killed(&self, allowed: &Exec) {
         let _ = allowed;
     }

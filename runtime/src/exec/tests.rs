@@ -6,8 +6,9 @@ use crate::{
     notify::{Supervisor, Traps, View},
 };
 use std::{
+    io::Write,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -70,6 +71,33 @@ fn what_is_exchanged_between_look_and_execution_does_not_run() {
         }
         assert!(caught > 0, "{what}: nobody was caught");
     }
+}
+
+#[test]
+fn long_arguments_are_compared_without_being_kept() {
+    let long = |end: &str| "x".repeat(100_000) + end;
+    let argv = |end: &str| ["cat", "-", &long(end)].map(OsString::from).to_vec();
+    let mut cat = Command::new("cat");
+    let mut child = cat.args(&argv("1")[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // Once it copies, it has all of its arguments.
+    child.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let pid = child.id().cast_signed();
+    let executed = file::identity(format!("/proc/{pid}/exe").as_ref()).unwrap();
+    for (end, same) in [("1", true), ("2", false), ("", false)] {
+        let stage = Stage { program: "/usr/bin/cat".into(), name: "/usr/bin/cat".into(), argv: argv(end) };
+        let (directory, environment) = (OnceLock::new(), OnceLock::new());
+        let (target, stages) = (Target::thread(pid), vec![stage]);
+        let mut exec =
+            Exec { pid, stages, executed: 0, long: None, fixed: true, target, variables: 0, directory, environment };
+        assert_eq!(exec.became(executed).unwrap(), same);
+        exec.shorten();
+        assert_eq!(exec.stages[0].argv, ["cat", "-"]);
+        assert_eq!(exec.became(executed).unwrap(), same);
+        assert!(exec.on_stack().is_none());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
