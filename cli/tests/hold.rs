@@ -175,7 +175,7 @@ fn every_other_change_makes_a_new_hold_too() {
     });
     change(&["run", "--", "sh", "-c", ". ./tool"], "tool", &|| drop(machine.file("tool", "touch ran; true\n")));
     // However large it is, and wherever a shell goes before it reads it.
-    let large = |first: &str| drop(machine.file("large", &format!("{first}; exit\n{}", "#".repeat(1 << 20))));
+    let large = |first: &str| drop(machine.file("large", format!("{first}; exit\n{}", "#".repeat(1 << 20))));
     large("touch ran");
     change(&["run", "--", "sh", "large"], "large", &|| large(": evil; touch ran"));
     drop(machine.file("scripts/sub dir/deploy", "touch ran\n"));

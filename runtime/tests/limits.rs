@@ -319,6 +319,17 @@ for i in range(8):
 print('done')
 ";
     is_held(closed, &disk(), Limit::Disk);
+    let deep = "
+import os
+fd = os.open('.', os.O_RDONLY)
+for _ in range(22):
+    os.mkdir('d' * 200, dir_fd=fd); fd = os.open('d' * 200, os.O_RDONLY, dir_fd=fd)
+for i in range(8):
+    f = os.open(f'x{i}', os.O_CREAT | os.O_WRONLY, dir_fd=fd)
+    for _ in range(48): os.write(f, b'x' * (1 << 20))
+print('done')
+";
+    is_held(deep, &disk(), Limit::Disk);
 }
 
 #[test]

@@ -2,13 +2,22 @@
 //! processes hold of files that have no name any more.
 
 use super::held;
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, OFlag, openat},
+    sys::stat::Mode,
+};
 use std::{
     collections::HashSet,
     ffi::OsStr,
-    fs::{self, Metadata},
+    fs::{self, File, Metadata},
     io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -33,18 +42,46 @@ pub(super) fn measure<'a>(
     enough: impl Fn(&Growth) -> bool,
 ) -> Growth {
     let since = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos().cast_signed());
-    let mut open: Vec<PathBuf> = trees.map(Path::to_owned).collect();
+    let trees: Vec<&Path> = trees.collect();
     let mut measured = Measure { since, seen: HashSet::new(), growth: Growth::default() };
     for pid in processes {
-        measured.process(*pid, devices, &open);
+        measured.process(*pid, devices, &trees);
     }
-    while let Some(directory) = open.pop() {
+    let mut waiting: Vec<Place> = trees.iter().map(|tree| Place { from: None, path: (*tree).to_owned() }).collect();
+    while let Some(place) = waiting.pop() {
         if enough(&measured.growth) {
             break;
         }
-        measured.directory(&directory, &mut open);
+        if let Err(errno) = measured.directory(&place, &mut waiting) {
+            measured.growth.hidden |= measured.hides(&place, errno);
+        }
     }
     measured.growth
+}
+
+/// A directory to look at.
+struct Place {
+    /// Where its path starts, when that is not the root.
+    from: Option<Arc<OwnedFd>>,
+    path: PathBuf,
+}
+
+/// Bytes of a path after which another begins: the kernel takes none that is much longer, and trees can be deeper.
+const LONG: usize = 2048;
+
+impl Place {
+    fn open(&self, flags: OFlag) -> nix::Result<OwnedFd> {
+        let from = self.from.as_ref().map_or(AT_FDCWD, |from| from.as_fd());
+        openat(from, &self.path, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
+    /// A directory in this one, which is open as `opened`.
+    fn below(&self, opened: &Arc<OwnedFd>, name: &OsStr) -> Self {
+        match self.path.as_os_str().len() > LONG {
+            true => Self { from: Some(Arc::clone(opened)), path: name.into() },
+            false => Self { from: self.from.clone(), path: self.path.join(name) },
+        }
+    }
 }
 
 struct Measure {
@@ -58,26 +95,40 @@ struct Measure {
 const TICK: i128 = 20_000_000;
 
 impl Measure {
-    fn directory(&mut self, directory: &Path, open: &mut Vec<PathBuf>) {
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            // Removed meanwhile; or made unreadable, which hides what was put there only when that was done meanwhile.
-            Err(error) => {
-                let changed = fs::symlink_metadata(directory).is_ok_and(|found| self.changed(&found));
-                self.growth.hidden |= error.kind() == io::ErrorKind::PermissionDenied && changed;
-                return;
-            }
-        };
-        for entry in entries.flatten() {
-            let Ok(found) = entry.metadata() else { continue };
+    fn directory(&mut self, place: &Place, waiting: &mut Vec<Place>) -> nix::Result<()> {
+        let opened = Arc::new(place.open(OFlag::O_RDONLY)?);
+        for entry in fs::read_dir(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(errno)? {
+            let entry = entry.map_err(errno)?;
+            let found = match entry.metadata().map_err(errno) {
+                Err(Errno::ENOENT) => continue,
+                found => found?,
+            };
             if self.changed(&found)
                 && (found.nlink() < 2 || found.is_dir() || self.seen.insert((found.dev(), found.ino())))
             {
                 self.count(&found);
             }
             if found.is_dir() {
-                open.push(entry.path());
+                waiting.push(place.below(&opened, &entry.file_name()));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether a directory that cannot be looked at may hold what was put there meanwhile.
+    fn hides(&self, place: &Place, errno: Errno) -> bool {
+        match errno {
+            // Removed or replaced.
+            Errno::ENOENT | Errno::ENOTDIR => false,
+            // Made unreadable: now, or before anything ran.
+            Errno::EACCES | Errno::EPERM => {
+                match place.open(OFlag::O_PATH).map(File::from).map(|found| found.metadata()) {
+                    Ok(Ok(found)) => self.changed(&found),
+                    Err(Errno::ENOENT | Errno::ENOTDIR) => false,
+                    _ => true,
+                }
+            }
+            _ => true,
         }
     }
 
@@ -93,7 +144,7 @@ impl Measure {
     }
 
     /// Files that a process still holds but nobody can find (unlink(2)).
-    fn process(&mut self, pid: i32, devices: &[u64], trees: &[PathBuf]) {
+    fn process(&mut self, pid: i32, devices: &[u64], trees: &[&Path]) {
         let hidden = held::look(pid, |_, found| self.nameless(found, devices));
         self.growth.hidden |= hidden;
         if let Ok(program) = fs::metadata(format!("/proc/{pid}/exe")) {
@@ -117,7 +168,7 @@ impl Measure {
 
     /// Files without a name that perhaps only a mapping holds (proc_pid_maps(5)). What of them is mapped says nothing about how
     /// much there is; only root may look (proc_pid_map_files(5)).
-    fn mapped(&mut self, thread: i32, devices: &[u64], trees: &[PathBuf]) {
+    fn mapped(&mut self, thread: i32, devices: &[u64], trees: &[&Path]) {
         let maps = match fs::read(format!("/proc/{thread}/maps")) {
             Ok(maps) => maps,
             Err(error) => return self.growth.hidden |= !held::has_ended(&error),
@@ -133,6 +184,10 @@ impl Measure {
             }
         }
     }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// The range, the inode and the former path of a mapped file that has no name any more.
@@ -192,14 +247,38 @@ mod tests {
     }
 
     #[test]
+    fn no_path_is_too_long() {
+        let tree = tempfile::tempdir().unwrap();
+        let since = SystemTime::now();
+        let name = "d".repeat(250);
+        let mut directory: OwnedFd = File::open(tree.path()).unwrap().into();
+        for _ in 0..40 {
+            nix::sys::stat::mkdirat(&directory, name.as_str(), Mode::S_IRWXU).unwrap();
+            directory = openat(&directory, name.as_str(), OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        }
+        let flags = OFlag::O_CREAT | OFlag::O_WRONLY;
+        let mut file = File::from(openat(&directory, "file", flags, Mode::S_IRWXU).unwrap());
+        file.write_all(&[1; 1 << 20]).unwrap();
+        file.sync_all().unwrap();
+        let growth = measured(tree.path(), since, &[]);
+        assert_eq!((growth.files, growth.hidden), (41, false));
+        assert!(growth.bytes > 1 << 20, "{growth:?}");
+    }
+
+    #[test]
     fn what_was_made_unreadable_is_hidden() {
         let tree = tempfile::tempdir().unwrap();
         let closed = tree.path().join("closed");
         let since = SystemTime::now();
-        fs::create_dir(&closed).unwrap();
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
-        // Root reads it all the same.
-        assert_eq!(measured(tree.path(), since, &[]).hidden, fs::read_dir(&closed).is_err());
+        fs::create_dir_all(closed.join("inside")).unwrap();
+        // Nothing of it is to be had, or its names alone.
+        for mode in [0o0, 0o400] {
+            fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+            // Root reads it all the same.
+            assert_eq!(measured(tree.path(), since, &[]).hidden, fs::metadata(closed.join("inside")).is_err());
+            let later = SystemTime::now() + Duration::from_secs(1);
+            assert!(!measured(tree.path(), later, &[]).hidden, "it was so before");
+        }
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     }
 }
