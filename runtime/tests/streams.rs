@@ -15,7 +15,9 @@ use std::{
         unix::{fs::PermissionsExt, net::UnixStream},
     },
     path::PathBuf,
-    process, thread,
+    process,
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -210,6 +212,24 @@ fn whoever_shares_a_file_goes_on_where_the_command_stopped() {
     assert_eq!(rest, "two\nthree\n");
     scene.inside("cat", shared(&file));
     assert_eq!(file.stream_position().unwrap(), 14);
+}
+
+#[test]
+fn a_command_ends_though_its_input_is_held_open_or_filled() {
+    let scene = Scene::new(Access::ReadWrite);
+    for (left_behind, rest) in [("sleep 300", Some("two\nthree\n")), ("while echo more; do :; done >&3", None)] {
+        let mut file = File::open(scene.path("lines")).unwrap();
+        let script = format!("exec 3<>/proc/self/fd/0; read line; ({left_behind}) & exit 7");
+        let mut child = scene.spawn(&script, [Some(file.try_clone().unwrap().into()), None, None]).unwrap();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(child.wait().unwrap().code()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(Some(7)), "{left_behind}");
+        if let Some(rest) = rest {
+            let mut read = String::new();
+            file.read_to_string(&mut read).unwrap();
+            assert_eq!(read, rest);
+        }
+    }
 }
 
 #[test]

@@ -7,11 +7,11 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::{FileExt, OpenOptionsExt},
     },
     thread::{self, JoinHandle},
 };
@@ -53,14 +53,34 @@ impl Source {
 
     /// Ends it: whoever shares the file goes on where the command stopped reading.
     pub(crate) fn finish(self) {
-        let Source { mut file, began, mut pipe, stop, thread } = self;
+        let Source { mut file, began, pipe, stop, thread } = self;
         drop(stop);
         let Ok(written) = thread.join() else { return };
-        let left = io::copy(&mut pipe, &mut io::sink()).unwrap_or(written);
+        let left = drain(&pipe).unwrap_or(written);
         if let Some(began) = began.filter(|_| written > left)
             && file.seek(SeekFrom::Start(began + written - left)).is_err()
         {
             // What has no position cannot be read on from one.
+        }
+    }
+}
+
+/// Reads away what is in the pipe at this moment; how much it was. It need not have an end: what the command has left behind may
+/// have opened the pipe anew, and write to it.
+fn drain(pipe: &File) -> io::Result<u64> {
+    // Opened anew: what is set for this descriptor is set for no other.
+    let own = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let own = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(own)?;
+    let size = fcntl(&own, FcntlArg::F_GETPIPE_SZ)?;
+    let mut rest = own.take(size.unsigned_abs().into());
+    let mut block = vec![0; BLOCK];
+    let mut left = 0;
+    loop {
+        match rest.read(&mut block) {
+            Ok(length @ 1..) => left += length as u64,
+            Ok(0) => return Ok(left),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(left),
+            Err(error) => return Err(error),
         }
     }
 }
