@@ -95,6 +95,7 @@ mod tests {
             "git push",
             "/usr/bin/git push -f",
             "git -C .. -c a=b push",
+            "git --attr-source HEAD --git-dir=x --no-pager push",
             "g\\it 'push'",
             "sudo -u bob git push",
             "bash -c 'cd x && git push'",

@@ -166,6 +166,8 @@ pub(crate) struct Reader {
     read: Extraction,
     /// Variables whose value is known, because the script sets them once to a literal.
     variables: BTreeMap<String, String>,
+    /// What the present script was called with, from `$0` on, as far as that is known.
+    parameters: Vec<Option<String>>,
     /// Bytes of script read so far, nested ones counted again.
     bytes: usize,
     /// Whether this runs where the parser may descend.

@@ -24,12 +24,25 @@ const fn changing(names: &'static [&'static str], short: &'static str, long: &'s
     Wrapper { names, short, long, skip: 0, sets: false, carrier: false }
 }
 
-const fn after(names: &'static [&'static str], short: &'static str, skip: usize, carrier: bool) -> Wrapper {
-    Wrapper { names, short, long: &[], skip, sets: false, carrier }
+/// One word of its own stands before the command.
+const fn after(
+    names: &'static [&'static str],
+    short: &'static str,
+    long: &'static [&'static str],
+    carrier: bool,
+) -> Wrapper {
+    Wrapper { names, short, long, skip: 1, sets: false, carrier }
 }
 
 pub(super) const WRAPPERS: &[Wrapper] = &[
-    Wrapper { names: &["env"], short: "uC", long: &["--unset", "--chdir"], skip: 0, sets: true, carrier: true },
+    Wrapper {
+        names: &["env"],
+        short: "uCa",
+        long: &["--unset", "--chdir", "--argv0"],
+        skip: 0,
+        sets: true,
+        carrier: true,
+    },
     Wrapper {
         names: &["sudo", "sudo-rs"],
         short: "ughpCTrtUDRc",
@@ -43,6 +56,8 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
             "--command-timeout",
             "--role",
             "--type",
+            "--close-from",
+            "--other-user",
         ],
         skip: 0,
         sets: true,
@@ -57,7 +72,17 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
         carrier: false,
     },
     Wrapper { names: &["nice"], short: "n", long: &["--adjustment"], skip: 0, sets: false, carrier: true },
-    plain(&["nohup", "setsid", "time", "gtime", "command", "builtin", "exec"], "afo"),
+    plain(&["nohup", "setsid", "command", "builtin"], ""),
+    changing(&["noglob", "nocorrect"], "", &[]),
+    plain(&["exec"], "a"),
+    Wrapper {
+        names: &["time", "gtime"],
+        short: "fo",
+        long: &["--format", "--output"],
+        skip: 0,
+        sets: false,
+        carrier: true,
+    },
     Wrapper {
         names: &["timeout", "gtimeout"],
         short: "ks",
@@ -77,31 +102,153 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     Wrapper {
         names: &["ionice"],
         short: "cnpPu",
-        long: &["--class", "--classdata"],
+        long: &["--class", "--classdata", "--pid", "--pgid", "--uid"],
         skip: 0,
         sets: false,
         carrier: true,
     },
-    after(&["chrt", "taskset"], "", 1, true),
-    changing(&["watch"], "n", &["--interval"]),
+    Wrapper {
+        names: &["chrt"],
+        short: "TPD",
+        long: &["--sched-runtime", "--sched-period", "--sched-deadline"],
+        skip: 1,
+        sets: false,
+        carrier: true,
+    },
+    after(&["taskset"], "", &[], true),
+    changing(&["choom"], "np", &["--adjust", "--pid"]),
+    changing(&["uclampset"], "mMp", &["--pid"]),
+    changing(&["prlimit"], "po", &["--pid", "--output"]),
+    after(&["setarch"], "", &[], false),
+    changing(&["linux32", "linux64", "i386", "i486", "i586", "i686", "x86_64", "uname26"], "", &[]),
+    changing(
+        &["numactl"],
+        "iwNCmpP",
+        &["--interleave", "--weighted-interleave", "--cpunodebind", "--physcpubind", "--membind", "--preferred"],
+    ),
+    changing(&["cpulimit"], "lpeP", &["--limit", "--pid", "--exe", "--path"]),
+    changing(&["watch"], "nqs", &["--interval", "--equexit", "--shotsdir"]),
     changing(
         &["xargs"],
-        "IiEeLlnPsda",
-        &["--replace", "--max-args", "--max-procs", "--max-lines", "--max-chars", "--delimiter", "--arg-file", "--eof"],
+        "IELJRSnPsda",
+        &["--max-args", "--max-procs", "--max-chars", "--delimiter", "--arg-file", "--process-slot-var"],
     ),
-    changing(&["parallel"], "jNLnIaS", &["--jobs", "--arg-file", "--sshlogin"]),
+    changing(
+        &["parallel"],
+        "jPNLnIaSCd",
+        &[
+            "--jobs",
+            "--max-procs",
+            "--max-args",
+            "--arg-file",
+            "--sshlogin",
+            "--colsep",
+            "--delimiter",
+            "--delay",
+            "--joblog",
+            "--results",
+            "--timeout",
+            "--retries",
+            "--load",
+            "--workdir",
+        ],
+    ),
     changing(&["strace", "ltrace"], "eoEpPsSuxaOI", &[]),
     changing(&["busybox", "toybox"], "", &[]),
-    after(&["chroot"], "", 1, false),
-    after(&["flock"], "wEc", 1, false),
-    changing(&["unshare", "nsenter", "setpriv", "capsh", "bwrap", "firejail", "proot", "fakeroot"], "tSGrwRC", &[]),
+    after(&["chroot"], "", &["--groups", "--userspec"], false),
+    after(&["flock"], "wE", &["--timeout", "--wait", "--conflict-exit-code"], false),
+    after(&["sg"], "", &[], false),
     changing(
-        &["caffeinate", "catchsegv", "valgrind", "rlwrap", "unbuffer", "systemd-run", "dbus-run-session"],
-        "pu",
-        &[],
+        &["unshare"],
+        "RwSGl",
+        &[
+            "--map-user",
+            "--map-group",
+            "--map-users",
+            "--map-groups",
+            "--propagation",
+            "--setgroups",
+            "--root",
+            "--wd",
+            "--setuid",
+            "--setgid",
+            "--monotonic",
+            "--boottime",
+            "--load-interp",
+        ],
     ),
+    changing(&["nsenter"], "tSGWN", &["--target", "--setuid", "--setgid", "--wdns"]),
+    changing(
+        &["setpriv"],
+        "",
+        &[
+            "--ambient-caps",
+            "--inh-caps",
+            "--bounding-set",
+            "--ruid",
+            "--euid",
+            "--rgid",
+            "--egid",
+            "--reuid",
+            "--regid",
+            "--groups",
+            "--securebits",
+            "--pdeathsig",
+            "--ptracer",
+            "--selinux-label",
+            "--apparmor-profile",
+            "--landlock-access",
+            "--landlock-rule",
+            "--seccomp-filter",
+        ],
+    ),
+    changing(&["bwrap", "firejail", "proot"], "rwRbq", &[]),
+    changing(&["fakeroot"], "lfisb", &["--lib", "--faked", "--fd-base"]),
+    changing(
+        &["systemd-run"],
+        "HMupE",
+        &[
+            "--host",
+            "--machine",
+            "--unit",
+            "--property",
+            "--description",
+            "--slice",
+            "--service-type",
+            "--uid",
+            "--gid",
+            "--nice",
+            "--working-directory",
+            "--setenv",
+            "--path-property",
+            "--socket-property",
+            "--timer-property",
+            "--on-active",
+            "--on-boot",
+            "--on-startup",
+            "--on-unit-active",
+            "--on-unit-inactive",
+            "--on-calendar",
+        ],
+    ),
+    changing(&["caffeinate", "catchsegv", "valgrind", "rlwrap", "unbuffer", "dbus-run-session"], "pu", &[]),
     changing(&["entr", "torsocks", "torify", "proxychains", "proxychains4", "tsocks"], "f", &[]),
 ];
+
+/// `runuser -u NAME COMMAND`, which is no shell then.
+pub(super) const RUNUSER: Wrapper =
+    changing(&["runuser"], "ugGw", &["--user", "--group", "--supp-group", "--whitelist-environment"]);
+
+/// Options without a value whose names begin others.
+const SHORTER: &[&str] = &["--net", "--wd", "--tag"];
+
+impl Wrapper {
+    /// Whether this long option takes the next word as its value. It may be cut short, as getopt_long(3) lets it.
+    pub(super) fn takes_value(&self, option: &str) -> bool {
+        let whole = self.long.contains(&option);
+        whole || option.len() > 2 && !SHORTER.contains(&option) && self.long.iter().any(|long| long.starts_with(option))
+    }
+}
 
 /// Commands that start another after a word of their own: `poetry run …`, `op run -- …`.
 pub(super) const RUNNERS: &[(&str, &[&str])] = &[
@@ -140,7 +287,18 @@ pub(super) const SHELLS: &[&str] =
 const GLOBAL: &[(&[&str], &[&str])] = &[
     (
         &["git"],
-        &["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path", "--super-prefix"],
+        &[
+            "-C",
+            "-c",
+            "--git-dir",
+            "--work-tree",
+            "--namespace",
+            "--config-env",
+            "--exec-path",
+            "--super-prefix",
+            "--attr-source",
+            "--shallow-file",
+        ],
     ),
     (
         &["kubectl", "oc", "helm", "k9s", "argocd", "flux", "velero"],

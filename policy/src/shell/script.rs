@@ -1,6 +1,7 @@
 //! Walking over a parsed script: every program it may start, whether or not its branch is taken.
 
-use super::{Input, Invocation, Reader, Word, guard, word};
+use super::word::{self, Known};
+use super::{Input, Invocation, Reader, Word, guard};
 use brush_parser::ast;
 
 impl Reader {
@@ -12,6 +13,20 @@ impl Reader {
         }
         guard::on_own_stack(self, |reader| reader.parse(text, input, depth));
         self.deep_stack = false;
+    }
+
+    /// Reads a script with its parameters, from `$0` on.
+    pub(super) fn called(&mut self, text: &str, parameters: &[Word], input: &Input, depth: usize) {
+        let literal = |word: &Word| word.literal().map(str::to_owned);
+        let known = parameters.iter().map(literal).collect();
+        let before = std::mem::replace(&mut self.parameters, known);
+        let first = self.read.invocations.len();
+        self.script(text, input, depth);
+        let started = self.read.invocations.get(first..).unwrap_or_default();
+        if !parameters.is_empty() && started.iter().any(changes_parameters) {
+            self.unknown("the script changes its parameters");
+        }
+        self.parameters = before;
     }
 
     fn parse(&mut self, text: &str, input: &Input, depth: usize) {
@@ -68,6 +83,10 @@ impl Reader {
         let started = self.read.invocations.get(first..).unwrap_or_default();
         match started {
             [only] if matches!(only.name(), Some("echo" | "printf")) => printed(only),
+            [only] if only.name() == Some("cat") => match (&only.input, only.arguments()) {
+                (Input::Text(text), []) if only.writes.is_empty() => Input::Text(text.clone()),
+                _ => Input::From("cat".to_owned()),
+            },
             _ => match started.iter().rev().find_map(Invocation::name) {
                 Some(name) => Input::From(name.to_owned()),
                 None => Input::Unknown,
@@ -82,7 +101,9 @@ impl Reader {
             ast::Command::Function(function) => {
                 let ast::FunctionBody(body, redirects) = &function.body;
                 let first = self.read.invocations.len();
+                let own = std::mem::take(&mut self.parameters);
                 self.compound(body, redirects.as_ref(), &Input::Unknown, depth);
+                self.parameters = own;
                 let started = self.read.invocations.get(first..).unwrap_or_default();
                 if started.iter().any(|inner| inner.program() == Some(&function.fname.value)) {
                     self.unknown(format!("the function `{}` starts itself", function.fname.value));
@@ -255,7 +276,7 @@ impl Reader {
             ast::IoRedirect::HereDocument(_, document) => {
                 command.input = match document.requires_expansion {
                     true => {
-                        let (word, scripts) = word::fold_document(&document.doc.value, &self.variables);
+                        let (word, scripts) = word::fold_document(&document.doc.value, self.known());
                         self.scripts(&scripts, depth);
                         text_of(word)
                     }
@@ -282,7 +303,7 @@ impl Reader {
 
     /// The words a word becomes; scripts in it are read on the way.
     fn fold(&mut self, raw: &str, depth: usize) -> Vec<Word> {
-        let folded = word::fold(raw, &self.variables);
+        let folded = word::fold(raw, self.known());
         if folded.too_many {
             self.unknown("a word holds too many braces to be read");
         }
@@ -301,6 +322,10 @@ impl Reader {
                 texts.map_or_else(|| Word::Unknown(raw.to_owned()), |texts| Word::Literal(texts.join(" ")))
             }
         }
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known { variables: &self.variables, parameters: &self.parameters }
     }
 
     /// Reads only the scripts in a word.
@@ -333,6 +358,20 @@ impl Reader {
             true => self.read.invocations.push(invocation),
             false => self.unknown("the command starts too many programs to be read"),
         }
+    }
+}
+
+/// `set git push` and the like; `set -e` does not.
+fn changes_parameters(command: &Invocation) -> bool {
+    let option = |word: &Word| match word.literal() {
+        Some("pipefail") => true,
+        Some(text) => text.len() > 1 && text.starts_with(['-', '+']) && text != "--",
+        None => false,
+    };
+    match command.name() {
+        Some("set") => !command.arguments().iter().all(option),
+        Some("shift" | "source" | ".") => true,
+        _ => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Commands that only start other commands: shells, `sudo`, `env`, `xargs`, `find -exec`, `eval` and their like.
 
-use super::options::{RUNNERS, SHELLS, WRAPPERS, Wrapper};
+use super::options::{RUNNERS, RUNUSER, SHELLS, WRAPPERS, Wrapper};
 use super::{Input, Invocation, Reader, Word, guard};
 
 impl Reader {
@@ -27,6 +27,7 @@ impl Reader {
                 }
             }
             Some(Inner::Script(script, input)) => self.script(&script, &input, depth + 1),
+            Some(Inner::Called(script, parameters, input)) => self.called(&script, &parameters, &input, depth + 1),
             Some(Inner::Unknown(why)) => self.unknown(why),
             None => {}
         }
@@ -37,9 +38,15 @@ impl Reader {
         if let Some(wrapper) = WRAPPERS.iter().find(|wrapper| wrapper.names.contains(&name)) {
             return wrapped(wrapper, name, invocation);
         }
+        let names_user =
+            |word: &Word| word.literal().is_some_and(|text| text.starts_with("-u") || text.starts_with("--u"));
+        if name == "runuser" && arguments.iter().any(names_user) {
+            return wrapped(&RUNUSER, name, invocation);
+        }
         if SHELLS.contains(&name) {
             let inner = shell(name, invocation);
-            invocation.carrier = matches!(inner, Some(Inner::Script(..))) && !matches!(name, "su" | "runuser");
+            invocation.carrier =
+                matches!(inner, Some(Inner::Script(..) | Inner::Called(..))) && !matches!(name, "su" | "runuser");
             return inner;
         }
         if let Some((_, verbs)) = RUNNERS.iter().find(|(runner, _)| *runner == name) {
@@ -80,9 +87,19 @@ impl Reader {
             }
             "find" | "gfind" | "fd" | "fdfind" => found(name, invocation),
             "ssh" => remote(invocation),
-            "script" => {
-                let at = arguments.iter().position(|word| matches!(word.literal(), Some("-c" | "--command")))?;
-                Some(joined(arguments.get(at + 1..at + 2)?, Input::Inherited, "script"))
+            "script" => typescript(invocation),
+            // In zsh it only changes how the command is called.
+            "-" => rest(invocation, arguments.to_vec()),
+            // To some shells `time` is a program, with options of its own.
+            _ if invocation.program().is_some_and(|program| program.starts_with('-')) => {
+                let time = Word::Literal("time".to_owned());
+                rest(invocation, std::iter::once(time).chain(invocation.words.iter().cloned()).collect())
+            }
+            "capsh" => {
+                let at = arguments.iter().position(|word| matches!(word.literal(), Some("--" | "==")))?;
+                let again = if arguments[at].literal() == Some("--") { "bash" } else { "capsh" };
+                let words = std::iter::once(Word::Literal(again.to_owned())).chain(arguments[at + 1..].iter().cloned());
+                rest(invocation, words.collect())
             }
             _ => None,
         }
@@ -94,6 +111,8 @@ enum Inner {
     Command(Invocation),
     Commands(Vec<Invocation>),
     Script(String, Input),
+    /// A script with its parameters, from `$0` on.
+    Called(String, Vec<Word>, Input),
     Unknown(String),
 }
 
@@ -106,7 +125,13 @@ fn rest(invocation: &Invocation, words: Vec<Word>) -> Option<Inner> {
 fn wrapped(wrapper: &Wrapper, name: &str, invocation: &mut Invocation) -> Option<Inner> {
     let arguments = invocation.arguments().to_vec();
     let mut at = 0;
-    let mut skip = wrapper.skip;
+    let mut skip = match arguments.first().and_then(Word::literal) {
+        // It has its architecture there or nowhere.
+        Some(first) if name == "setarch" && first.starts_with('-') => 0,
+        _ => wrapper.skip,
+    };
+    let mut replaced = None;
+    let mut executes = false;
     let mut sets = Vec::new();
     while let Some(word) = arguments.get(at) {
         let Some(text) = word.literal() else {
@@ -121,16 +146,22 @@ fn wrapped(wrapper: &Wrapper, name: &str, invocation: &mut Invocation) -> Option
             return None;
         }
         if name == "env"
-            && let Some(split) = split_string(text, arguments.get(at))
+            && let Some((split, used)) = split_string(text, arguments.get(at))
         {
-            let mut words: Vec<Word> = split.split_whitespace().map(|word| Word::Literal(word.to_owned())).collect();
-            let used = usize::from(matches!(text, "-S" | "--split-string"));
-            words.extend(arguments.get(at + used..).unwrap_or_default().iter().cloned());
-            words.insert(0, Word::Literal("env".to_owned()));
-            return rest(invocation, words);
+            // It is quoted as in a shell.
+            let more = arguments.get(at + usize::from(used)..).unwrap_or_default().iter().map(quoted);
+            let words: Vec<String> = [format!("env {split}")].into_iter().chain(more).collect();
+            return Some(Inner::Script(words.join(" "), invocation.input.clone()));
+        }
+        if matches!(name, "flock" | "sg") && skip == 0 && matches!(text, "-c" | "--command") {
+            return Some(joined(arguments.get(at..at + 1)?, invocation.input.clone(), name));
+        }
+        executes |= text.starts_with("--e") || !text.starts_with("--") && text.starts_with('-') && text.contains('x');
+        if name == "xargs" {
+            replaced = replacement(text, arguments.get(at)).or(replaced);
         }
         if text.starts_with("--") {
-            at += usize::from(wrapper.long.contains(&text));
+            at += usize::from(!text.contains('=') && wrapper.takes_value(text));
         } else if text.len() > 1 && text.starts_with('-') {
             // `-u name` takes the next word, `-uname` does not.
             let cluster: Vec<char> = text.chars().skip(1).collect();
@@ -140,7 +171,7 @@ fn wrapped(wrapper: &Wrapper, name: &str, invocation: &mut Invocation) -> Option
             && let Some((name, value)) = text.split_once('=')
         {
             sets.push((name.to_owned(), Word::Literal(value.to_owned())));
-        } else if skip > 0 {
+        } else if skip > 0 && (name != "chrt" || text.parse::<i32>().is_ok()) {
             skip -= 1;
         } else {
             at -= 1;
@@ -151,10 +182,17 @@ fn wrapped(wrapper: &Wrapper, name: &str, invocation: &mut Invocation) -> Option
     invocation.sets.extend(sets);
     let mut words = arguments.get(at..).unwrap_or_default().to_vec();
     match name {
-        "watch" if words.len() == 1 => return Some(joined(&words, Input::Inherited, name)),
+        "watch" if !executes && words.iter().all(|word| word.literal().is_some()) => {
+            return Some(joined(&words, Input::Inherited, name));
+        }
+        "sg" => return Some(joined(&words, invocation.input.clone(), name)),
+        "parallel" => return Some(in_parallel(&words, &invocation.input)),
         // What `xargs` adds comes from its input.
-        "xargs" | "parallel" if !words.is_empty() => {
-            words.push(Word::Unknown("what xargs adds".to_owned()));
+        "xargs" if !words.is_empty() => {
+            match replaced {
+                Some(mark) => replace(&mut words, &mark),
+                None => words.push(Word::Unknown("what xargs adds".to_owned())),
+            }
             let command = Invocation { words, input: Input::Inherited, ..Invocation::default() };
             return Some(Inner::Command(command));
         }
@@ -163,14 +201,116 @@ fn wrapped(wrapper: &Wrapper, name: &str, invocation: &mut Invocation) -> Option
     rest(invocation, words)
 }
 
-/// The value of `env -S`.
-fn split_string<'a>(text: &'a str, next: Option<&'a Word>) -> Option<&'a str> {
-    match text {
-        "-S" | "--split-string" => next.and_then(Word::literal),
-        text => {
-            text.strip_prefix("--split-string=").or_else(|| text.strip_prefix("-S").filter(|rest| !rest.is_empty()))
+/// The value of `env -S`, and whether it is the next word.
+fn split_string<'a>(text: &'a str, next: Option<&'a Word>) -> Option<(&'a str, bool)> {
+    const LONG: &str = "--split-string";
+    let value = match text.split_once('=') {
+        Some((long, value)) if long.len() > 2 && LONG.starts_with(long) => value,
+        None if text.len() > 2 && LONG.starts_with(text) => "",
+        _ => {
+            let cluster = text.strip_prefix('-').filter(|cluster| !cluster.starts_with('-'))?;
+            let at = cluster.find(['u', 'C', 'a', 'S'])?;
+            cluster[at..].strip_prefix('S')?
+        }
+    };
+    if value.is_empty() { Some((next?.literal()?, true)) } else { Some((value, false)) }
+}
+
+/// What `xargs` replaces in its command, if this option says so.
+fn replacement(text: &str, next: Option<&Word>) -> Option<String> {
+    const DEFAULT: &str = "{}";
+    if text.starts_with("--") {
+        let (long, mark) = text.split_once('=').unwrap_or((text, DEFAULT));
+        return (long.len() > 2 && "--replace".starts_with(long)).then(|| mark.to_owned());
+    }
+    let cluster = text.strip_prefix('-')?;
+    let (option, mark) = cluster.split_at(cluster.find(|c| "IJiELRSnPsda".contains(c))?).1.split_at(1);
+    match option {
+        "I" | "J" if mark.is_empty() => next.map(|word| word.shown().to_owned()),
+        "i" if mark.is_empty() => Some(DEFAULT.to_owned()),
+        "I" | "J" | "i" => Some(mark.to_owned()),
+        _ => None,
+    }
+}
+
+/// `parallel command … ::: arguments`: a script, to which something is added or in which something is replaced. Without a command
+/// the arguments, or the lines of the input, are scripts themselves.
+fn in_parallel(words: &[Word], input: &Input) -> Inner {
+    let end = words.iter().position(|word| word.shown().starts_with(":::")).unwrap_or(words.len());
+    let (command, given) = words.split_at(end);
+    let script = |words: &[Word], between: &str| {
+        let texts: Option<Vec<&str>> = words.iter().map(Word::literal).collect();
+        texts.map(|texts| texts.join(between)).filter(|script| !script.contains('{'))
+    };
+    match (command, given) {
+        ([], []) => from_input("parallel", input),
+        ([], [sign, scripts @ ..]) => match script(scripts, "\n").filter(|_| sign.literal() == Some(":::")) {
+            Some(script) => Inner::Script(script, Input::Inherited),
+            None => Inner::Unknown("what `parallel` runs is put together from what it reads".to_owned()),
+        },
+        _ => match script(command, " ") {
+            Some(script) => Inner::Script(format!("{script} \"$added_by_parallel\""), Input::Inherited),
+            None => {
+                let mut words = command.to_vec();
+                words.push(Word::Unknown("what parallel adds".to_owned()));
+                replace(&mut words, "{");
+                Inner::Command(Invocation { words, input: Input::Inherited, ..Invocation::default() })
+            }
+        },
+    }
+}
+
+/// Takes words with a mark in them as known only when the command runs.
+fn replace(words: &mut [Word], mark: &str) {
+    for word in words.iter_mut().filter(|word| word.shown().contains(mark)) {
+        *word = Word::Unknown(word.shown().to_owned());
+    }
+}
+
+/// A word as a script has it.
+fn quoted(word: &Word) -> String {
+    match word {
+        Word::Literal(text) => format!("'{}'", text.replace('\'', "'\\''")),
+        Word::Unknown(_) => "\"$unknown\"".to_owned(),
+    }
+}
+
+/// `script -c command file`, and on other systems `script file command`.
+fn typescript(invocation: &Invocation) -> Option<Inner> {
+    const VALUES: &str = "IOBTmEo";
+    const LONG: [&str; 7] =
+        ["--log-in", "--log-out", "--log-io", "--log-timing", "--logging-format", "--echo", "--output-limit"];
+    let arguments = invocation.arguments();
+    let mut at = 0;
+    let mut file = false;
+    while let Some(word) = arguments.get(at) {
+        at += 1;
+        let next = arguments.get(at..at + 1).unwrap_or_default();
+        let text = word.shown();
+        let (long, value) = text.split_once('=').map_or((text, None), |(long, value)| (long, Some(value)));
+        if text == "--" {
+            return rest(invocation, arguments[at..].to_vec());
+        } else if long.len() > 2 && "--command".starts_with(long) {
+            return Some(match value {
+                Some(script) => Inner::Script(script.to_owned(), Input::Inherited),
+                None => joined(next, Input::Inherited, "script"),
+            });
+        } else if text.starts_with("--") {
+            at += usize::from(value.is_none() && LONG.contains(&long));
+        } else if let Some(cluster) = text.strip_prefix('-') {
+            match cluster.find(|c| c == 'c' || VALUES.contains(c)).map(|at| cluster.split_at(at)) {
+                Some((_, "c")) => return Some(joined(next, Input::Inherited, "script")),
+                Some((_, script)) if script.starts_with('c') => {
+                    return Some(Inner::Script(script[1..].to_owned(), Input::Inherited));
+                }
+                Some((_, value)) => at += usize::from(value.len() == 1),
+                None => {}
+            }
+        } else if std::mem::replace(&mut file, true) {
+            return rest(invocation, arguments[at - 1..].to_vec());
         }
     }
+    None
 }
 
 fn shell(name: &str, invocation: &Invocation) -> Option<Inner> {
@@ -180,12 +320,22 @@ fn shell(name: &str, invocation: &Invocation) -> Option<Inner> {
         match word.literal() {
             None => return Some(Inner::Unknown(format!("what `{name}` is to run is computed: `{}`", word.shown()))),
             Some("--") => {}
-            Some("--command") => command = true,
             Some("--rcfile" | "--init-file" | "-o" | "-O" | "+O" | "+o") => drop(arguments.next()),
             Some("-u" | "-g" | "-G" | "-w") if matches!(name, "su" | "runuser") => drop(arguments.next()),
-            Some(long) if long.starts_with("--") => {}
+            Some(long) if long.starts_with("--") => match long.split_once('=') {
+                None => command |= is_command(long),
+                Some((option, script)) if is_command(option) => {
+                    return Some(Inner::Script(script.to_owned(), invocation.input.clone()));
+                }
+                Some(_) => {}
+            },
             Some(short) if short.len() > 1 && short.starts_with(['-', '+']) => command |= short.contains('c'),
-            Some(script) if command => return Some(Inner::Script(script.to_owned(), invocation.input.clone())),
+            Some(script) if command && matches!(name, "su" | "runuser") => {
+                return Some(Inner::Script(script.to_owned(), invocation.input.clone()));
+            }
+            Some(script) if command => {
+                return Some(Inner::Called(script.to_owned(), arguments.cloned().collect(), invocation.input.clone()));
+            }
             // The user to become; the command may follow.
             Some(_) if matches!(name, "su" | "runuser") => {}
             Some(file) if reads_input(file) => return Some(from_input(name, &invocation.input)),
@@ -196,6 +346,12 @@ fn shell(name: &str, invocation: &Invocation) -> Option<Inner> {
         }
     }
     Some(from_input(name, &invocation.input)).filter(|_| !matches!(name, "su" | "runuser"))
+}
+
+/// Whether a long option of `su` or `fish`, which may be cut short, is followed by a script.
+fn is_command(option: &str) -> bool {
+    let options = ["--command", "--session-command", "--init-command"];
+    option.len() > 3 && options.iter().any(|long| long.starts_with(option))
 }
 
 fn reads_input(file: &str) -> bool {

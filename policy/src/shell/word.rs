@@ -17,8 +17,30 @@ pub(super) struct Folded {
     pub(super) too_many: bool,
 }
 
+/// Whose values are known to a script.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) variables: &'a BTreeMap<String, String>,
+    /// From `$0` on.
+    pub(super) parameters: &'a [Option<String>],
+}
+
+impl<'a> Known<'a> {
+    fn value(self, name: &str) -> Option<&'a str> {
+        match name.parse::<usize>() {
+            Ok(number) => self.parameters.get(number)?.as_deref(),
+            Err(_) => self.variables.get(name).map(String::as_str).or(default_value(name)),
+        }
+    }
+
+    /// `$@`, when all of it is known and there is any.
+    fn all(self) -> Option<Vec<&'a str>> {
+        self.parameters.get(1..).filter(|all| !all.is_empty())?.iter().map(Option::as_deref).collect()
+    }
+}
+
 /// Folds one word of a script.
-pub(super) fn fold(raw: &str, variables: &BTreeMap<String, String>) -> Folded {
+pub(super) fn fold(raw: &str, known: Known<'_>) -> Folded {
     let mut folded = Folded::default();
     let alternatives = match braces(raw) {
         Braces::Words(words) => words,
@@ -29,7 +51,7 @@ pub(super) fn fold(raw: &str, variables: &BTreeMap<String, String>) -> Folded {
         }
     };
     for text in alternatives {
-        let mut scan = Scan::new(&text, variables);
+        let mut scan = Scan::new(&text, known);
         scan.word();
         folded.words.append(&mut scan.finish(&text));
         folded.scripts.append(&mut scan.scripts);
@@ -38,8 +60,8 @@ pub(super) fn fold(raw: &str, variables: &BTreeMap<String, String>) -> Folded {
 }
 
 /// Folds the body of a here-document, where quotes mean nothing.
-pub(super) fn fold_document(raw: &str, variables: &BTreeMap<String, String>) -> (Word, Vec<String>) {
-    let mut scan = Scan::new(raw, variables);
+pub(super) fn fold_document(raw: &str, known: Known<'_>) -> (Word, Vec<String>) {
+    let mut scan = Scan::new(raw, known);
     while scan.at < scan.text.len() {
         scan.quoted_char();
     }
@@ -53,7 +75,7 @@ pub(super) fn fold_document(raw: &str, variables: &BTreeMap<String, String>) -> 
 struct Scan<'a> {
     text: Vec<char>,
     at: usize,
-    variables: &'a BTreeMap<String, String>,
+    values: Known<'a>,
     /// Words that unquoted variables split off.
     done: Vec<String>,
     current: String,
@@ -66,11 +88,11 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(text: &str, variables: &'a BTreeMap<String, String>) -> Scan<'a> {
+    fn new(text: &str, values: Known<'a>) -> Scan<'a> {
         Scan {
             text: text.chars().collect(),
             at: 0,
-            variables,
+            values,
             done: Vec::new(),
             current: String::new(),
             solid: false,
@@ -227,7 +249,15 @@ impl<'a> Scan<'a> {
                 }
                 self.variable(&name, quoted);
             }
-            Some(c) if c.is_ascii_digit() || "@*#?-$!".contains(c) => {
+            Some(c) if c.is_ascii_digit() => {
+                self.at += 1;
+                self.variable(&c.to_string(), quoted);
+            }
+            Some(c @ ('@' | '*')) => {
+                self.at += 1;
+                self.parameters(c, quoted);
+            }
+            Some(c) if "#?-$!".contains(c) => {
                 self.at += 1;
                 self.known = false;
             }
@@ -237,10 +267,13 @@ impl<'a> Scan<'a> {
 
     /// An unquoted value is split at its blanks, as the shell does.
     fn variable(&mut self, name: &str, quoted: bool) {
-        let Some(value) = self.variables.get(name).map(String::as_str).or(default_value(name)) else {
-            self.known = false;
-            return;
-        };
+        match self.values.value(name) {
+            Some(value) => self.expand(value, quoted),
+            None => self.known = false,
+        }
+    }
+
+    fn expand(&mut self, value: &str, quoted: bool) {
         if quoted {
             self.current.push_str(value);
             self.solid = true;
@@ -253,6 +286,24 @@ impl<'a> Scan<'a> {
                 self.done.push(std::mem::take(&mut self.current));
                 self.solid = false;
             }
+        }
+    }
+
+    /// `$@` or `$*`: a word for each parameter, but one for all when it is `"$*"`.
+    fn parameters(&mut self, sign: char, quoted: bool) {
+        let Some(all) = self.values.all() else {
+            self.known = false;
+            return;
+        };
+        if quoted && sign == '*' {
+            return self.expand(&all.join(" "), quoted);
+        }
+        for (number, parameter) in all.into_iter().enumerate() {
+            if number > 0 && (self.solid || !self.current.is_empty()) {
+                self.done.push(std::mem::take(&mut self.current));
+                self.solid = quoted;
+            }
+            self.expand(parameter, quoted);
         }
     }
 
@@ -309,7 +360,7 @@ impl<'a> Scan<'a> {
 
     /// Command substitutions inside an expansion that is not itself folded.
     fn nested(&mut self, text: &str) {
-        let mut scan = Scan::new(text, self.variables);
+        let mut scan = Scan::new(text, self.values);
         while scan.at < scan.text.len() {
             match scan.peek() {
                 Some('"' | '\'') => scan.at += 1,
@@ -336,7 +387,7 @@ fn default_value(name: &str) -> Option<&'static str> {
 /// Whether the word is a pattern over file names, so that it may become other words.
 pub(super) fn is_pattern(raw: &str) -> bool {
     let none = BTreeMap::new();
-    let mut scan = Scan::new(raw, &none);
+    let mut scan = Scan::new(raw, Known { variables: &none, parameters: &[] });
     scan.word();
     scan.glob
 }
@@ -345,9 +396,11 @@ pub(super) fn is_pattern(raw: &str) -> bool {
 mod tests {
     use super::*;
 
+    const NOTHING: Known<'static> = Known { variables: &BTreeMap::new(), parameters: &[] };
+
     fn words(raw: &str) -> Vec<Word> {
         let variables = BTreeMap::from([("a".to_owned(), "rm".to_owned()), ("b".to_owned(), "-rf /".to_owned())]);
-        fold(raw, &variables).words
+        fold(raw, Known { variables: &variables, parameters: &[] }).words
     }
 
     fn literals(raw: &str) -> Vec<String> {
@@ -384,10 +437,10 @@ mod tests {
         for raw in
             ["$(rm x)", "\"a $(rm x)\"", "`rm x`", "${y:=$(rm x)}", "${y:-`rm x`}", "$((1+$(rm x)))", "$[ $(rm x) ]"]
         {
-            assert_eq!(fold(raw, &BTreeMap::new()).scripts, ["rm x"], "{raw}");
+            assert_eq!(fold(raw, NOTHING).scripts, ["rm x"], "{raw}");
         }
-        assert!(fold("'$(rm x)'", &BTreeMap::new()).scripts.is_empty());
-        assert_eq!(fold_document("it's \"$(rm x)\"", &BTreeMap::new()).1, ["rm x"]);
+        assert!(fold("'$(rm x)'", NOTHING).scripts.is_empty());
+        assert_eq!(fold_document("it's \"$(rm x)\"", NOTHING).1, ["rm x"]);
     }
 
     #[test]
