@@ -118,7 +118,8 @@ pub(crate) const EXEC: &[Trap] = &[
     ("sched_getaffinity", libc::SYS_sched_getaffinity, None),
 ];
 
-/// What opens a file by its name, gives it another one or takes one away, or makes it executable: see `strict`.
+/// What opens a file by its name, gives it another one or takes one away, or makes it executable: see `strict`. And what
+/// would confine a process further without whoever opens for it.
 pub(crate) const OPEN: &[Trap] = &[
     #[cfg(target_arch = "x86_64")]
     ("open", libc::SYS_open, None),
@@ -140,4 +141,6 @@ pub(crate) const OPEN: &[Trap] = &[
     ("chmod", libc::SYS_chmod, None),
     ("fchmodat", libc::SYS_fchmodat, None),
     ("fchmodat2", 452, None),
+    ("landlock_create_ruleset", libc::SYS_landlock_create_ruleset, None),
+    ("landlock_restrict_self", libc::SYS_landlock_restrict_self, None),
 ];

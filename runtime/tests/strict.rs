@@ -111,6 +111,31 @@ fn a_late_secret_is_read_without_and_never_with() {
     assert!(arena.inside(&sandbox, "cat README.md").contains("public"));
 }
 
+/// Forbids itself to open files, and opens one.
+const CONFINES_ITSELF: &str = "
+import ctypes, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    result = libc.syscall(*arguments)
+    if result < 0: raise SystemExit(os.strerror(ctypes.get_errno()))
+    return result
+rules = call(444, struct.pack('Q', 4), ctypes.c_size_t(8), 0)
+call(446, rules, 0)
+try: print('opened', open('README.md').read())
+except PermissionError: print('forbidden')
+";
+
+#[test]
+fn nobody_is_made_to_believe_in_a_confinement_of_its_own() {
+    let arena = Arena::new();
+    write(&arena.path("confines.py"), CONFINES_ITSELF);
+    let confined = |sandbox: &Sandbox| arena.inside(sandbox, "python3 confines.py 2>&1; cat README.md");
+    assert!(confined(&masked(&arena)).contains("forbidden"), "it can be had");
+    let report = confined(&strict(&arena));
+    assert!(report.contains("Operation not supported") && !report.contains("opened"), "{report}");
+    assert!(report.contains("public"), "{report}");
+}
+
 /// Becomes what is denied as soon as it can: a script's first line, or the program itself, then says so.
 const RUNNER: &str = "
 import errno, os

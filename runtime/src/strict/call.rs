@@ -75,6 +75,8 @@ pub(super) const NUMBERS: &[c_long] = &[
     libc::SYS_unlinkat,
     libc::SYS_fchmodat,
     FCHMODAT2,
+    libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_restrict_self,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_open,
     #[cfg(target_arch = "x86_64")]
@@ -104,6 +106,8 @@ impl Call {
             libc::SYS_unlinkat => Ok(Call::Unlink { name: at(a, b), flags: c & 0xffff_ffff }),
             libc::SYS_fchmodat => Ok(Call::Chmod { name: at(a, b), mode: c, flags: 0 }),
             FCHMODAT2 => Ok(Call::Chmod { name: at(a, b), mode: c, flags: d as i32 }),
+            // The opener is in no domain that a command makes for itself, so there are none: as on a kernel without Landlock.
+            libc::SYS_landlock_create_ruleset | libc::SYS_landlock_restrict_self => Err(libc::EOPNOTSUPP),
             #[cfg(target_arch = "x86_64")]
             libc::SYS_open => open(here(a), b as i32, c),
             #[cfg(target_arch = "x86_64")]
