@@ -126,6 +126,22 @@ fn files_that_belong_to_it_are_read_unless_they_are_denied() {
 }
 
 #[test]
+fn no_file_is_shown_for_what_it_is_said_to_be() {
+    let machine = machine("[core]\nexcludesFile = ~/.ssh/id_rsa\n");
+    let home = machine.home();
+    fs::create_dir(home.join(".ssh")).unwrap();
+    fs::write(home.join(".ssh/id_rsa"), "key\n").unwrap();
+    let shown = || machine.run(&["sh", "-c", "cat ~/.config/git/ignore"]).out;
+    assert_eq!(shown(), "");
+    symlink(".ssh/id_rsa", home.join(".gitignore")).unwrap();
+    fs::write(home.join(".gitconfig"), "[core]\nexcludesFile = ~/.gitignore\n").unwrap();
+    assert_eq!(shown(), "");
+    fs::remove_file(home.join(".gitignore")).unwrap();
+    fs::write(home.join(".gitignore"), "*.log\n").unwrap();
+    assert_eq!(shown(), "*.log\n");
+}
+
+#[test]
 fn a_configuration_that_is_shown_stays_as_it_is() {
     let machine = machine(OWN);
     machine.configure("[profile.shown]\nextends = \"free\"\nreadable_paths = [\"~/.gitconfig\"]\n");

@@ -67,7 +67,9 @@ impl OwnGit {
         let excludes = settings.join("ignore");
         let mut reader = Reader { home, workspace, deny, denied, excludes, own: OwnGit::default() };
         files.iter().for_each(|file| reader.file(file, DEEPEST));
-        let patterns = reader.text(&reader.excludes).and_then(|text| String::from_utf8(text).ok());
+        let called = reader.excludes.canonicalize().is_ok_and(|real| is_called_ignored(&real));
+        let patterns = called.then(|| reader.text(&reader.excludes)).flatten();
+        let patterns = patterns.and_then(|text| String::from_utf8(text).ok());
         let mut own = reader.own;
         for line in patterns.iter().flat_map(|text| text.lines()) {
             let pattern = !line.is_empty() && !line.starts_with('#') && !line.contains(char::is_control);
@@ -77,6 +79,13 @@ impl OwnGit {
         }
         own
     }
+}
+
+/// Whether a file is called as those are that say what git ignores. Its text is given as it stands, so whoever could change the
+/// configuration must not be able to have any file shown.
+fn is_called_ignored(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    ["ignore", "exclude"].iter().any(|word| name.contains(word))
 }
 
 struct Reader<'a> {
