@@ -33,7 +33,6 @@ mod held;
 mod hook_files;
 mod identity;
 mod inner;
-mod input;
 mod load;
 mod places;
 mod process;

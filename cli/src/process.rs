@@ -16,7 +16,6 @@ use nix::unistd::Pid;
 
 use crate::confine::Confinement;
 use crate::error::{Error, MORE_PROCESSES, plain};
-use crate::input;
 use crate::program::executed_by;
 use crate::session::{Agreed, Running};
 use crate::terminal;
@@ -115,9 +114,6 @@ fn describe(command: &mut runtime::Command<'_>, execution: &Execution<'_>) {
         .args(&execution.argv[1..])
         .envs(execution.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(execution.cwd);
-    if input::is_shared() {
-        command.stdin(runtime::Stdio::inherit().lent());
-    }
     if terminal::interactive() {
         let (rows, columns) = terminal::size();
         command.terminal(rows, columns);

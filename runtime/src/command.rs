@@ -365,7 +365,7 @@ impl<'sandbox> Command<'sandbox> {
                 Far::File(..) | Far::Socket(..) if printed.as_ref() == Some(&far) => {
                     inside = streams.inside[1].try_clone().map_err(Error::io("pass a standard stream"))?;
                 }
-                Far::Pipe if index == 0 && matches!(kind, Kind::Lent(_)) => {
+                Far::Pipe if index == 0 && !matches!(kind, Kind::Piped) => {
                     let (pipe, lent) = Lent::start(inside)?;
                     (inside, origin.lent) = (pipe, Some(lent));
                 }

@@ -288,7 +288,7 @@ impl Compiler {
         }
         for file in view::PROC_MASKED.into_iter().filter(|file| Path::new("/").join(file).exists()) {
             let (at, target) = self.place(&Path::new("/").join(file))?;
-            self.step(Step::Mask { at, masks: MASKS, name: MASK_FILE, target });
+            self.step(Step::Mask { at, masks: MASKS, name: MASK_FILE, target, fleeting: false });
         }
         Ok(())
     }
@@ -412,17 +412,17 @@ impl Compiler {
             self.pin(path, NOEXEC, true)?;
         }
         for mask in plan.masks.iter().filter(|mask| plan.shows(&mask.path)) {
-            self.mask(&mask.path, if mask.directory { MASK_DIRECTORY } else { MASK_FILE })?;
+            self.mask(&mask.path, if mask.directory { MASK_DIRECTORY } else { MASK_FILE }, false)?;
         }
         for path in &plan.channels {
-            self.mask(path, MASK_FILE)?;
+            self.mask(path, MASK_FILE, true)?;
         }
         Ok(())
     }
 
-    fn mask(&mut self, path: &Path, name: &'static CStr) -> Result<()> {
+    fn mask(&mut self, path: &Path, name: &'static CStr, fleeting: bool) -> Result<()> {
         let (at, target) = self.place(path)?;
-        self.step(Step::Mask { at, masks: MASKS, name, target });
+        self.step(Step::Mask { at, masks: MASKS, name, target, fleeting });
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 //! Whoever has a descriptor of a file can change the file's mode, times and attributes, and through `/proc/self/fd` open it anew
 //! with other rights (proc(5)); from a directory everything below is reached: all of it on the caller's mounts, past those of
 //! the sandbox. A socket belongs to the caller's network: it can be connected anew, and asked about interfaces (tcp(7), netdevice(7)).
-//! So files and sockets come in and go out through a [pipe](crate::relay), and a directory is refused.
+//! So files and sockets come in and go out through a [pipe](crate::relay), and a directory is refused. Whoever has the reading end
+//! of a pipe can open the other; so a pipe that is read is [lent](crate::relay::lent).
 
 use crate::error::{Error, Result};
 use nix::{
@@ -21,7 +22,7 @@ use std::{
 
 /// A standard stream of a [`Command`](crate::Command), as [`std::process::Stdio`]. A file or a
 /// socket is read and written through a pipe, so that a command has no more of it than its bytes, and cannot seek in it; a directory
-/// is refused.
+/// is refused. Out of a pipe that others read too a command takes no more than it reads, and it cannot write into it.
 #[derive(Debug)]
 pub struct Stdio(pub(crate) Kind);
 
@@ -31,7 +32,6 @@ pub(crate) enum Kind {
     Null,
     Piped,
     Fd(OwnedFd),
-    Lent(Box<Kind>),
 }
 
 impl Stdio {
@@ -51,14 +51,6 @@ impl Stdio {
     #[must_use]
     pub fn piped() -> Self {
         Self(Kind::Piped)
-    }
-
-    /// For a standard input that others go on reading when the command has ended. Out of a pipe the command takes no more than it
-    /// reads then, and it cannot write into it: given as it is, it could open the other end through `/proc/self/fd` (proc(5)), and
-    /// what reads on, a shell its script for instance, would get that. It takes some microseconds for each page.
-    #[must_use]
-    pub fn lent(self) -> Self {
-        Self(Kind::Lent(Box::new(self.0)))
     }
 }
 
@@ -123,7 +115,6 @@ impl Kind {
         match self {
             Self::Inherit => only(duplicate_own(index).map_err(Error::io("inherit a standard stream"))?),
             Self::Null => only(null().map_err(Error::io("open /dev/null"))?.into()),
-            Self::Lent(kind) => kind.open(index),
             Self::Fd(fd) => only(fd.try_clone().map_err(Error::io("pass a standard stream"))?),
             Self::Piped => {
                 let (read, write) = io::pipe().map_err(Error::io("make a pipe"))?;

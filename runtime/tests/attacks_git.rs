@@ -8,7 +8,7 @@ mod arena;
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
 use arena::{Arena, write};
@@ -29,18 +29,21 @@ fn kept(files: &[&str], build: impl Fn(&Arena)) {
 
 #[test]
 fn what_links_in_protected_directories_lead_to() {
-    let files = ["tools/pre-commit.sh", "dot/settings.json", "skills/one.md", "editor/tasks.json"];
+    let files = ["tools/pre-commit.sh", "dot/settings.json", "skills/one.md", "editor/tasks.json", "far/rules.md"];
     kept(&files, |arena| {
         for file in files {
             write(&arena.path(file), "harmless");
         }
-        for directory in [".git/hooks", ".claude/deeper", ".vscode"] {
+        for directory in [".git/hooks", ".claude/deeper", ".vscode", "commands", "sub/.gemini"] {
             fs::create_dir_all(arena.path(directory)).unwrap();
         }
         for (link, target) in [
             (".git/hooks/pre-commit", "../../tools/pre-commit.sh"),
             (".claude/settings.json", "../dot/settings.json"),
             (".claude/deeper/skills", "../../skills"),
+            (".claude/commands", "../commands"),
+            ("commands/rules.md", "../far/rules.md"),
+            ("sub/.gemini/loop", "../.gemini"),
             (".vscode/tasks.json", "../editor/tasks.json"),
         ] {
             symlink(target, arena.path(link)).unwrap();
@@ -50,19 +53,51 @@ fn what_links_in_protected_directories_lead_to() {
 
 #[test]
 fn what_commands_in_a_configuration_name() {
-    kept(&["tools/clean.sh", "tools/conv.py", "absent/driver", "top-level"], |arena| {
-        for file in ["tools/clean.sh", "tools/conv.py", "top-level"] {
+    let executable = ["tools/clean.sh", "tools/smudge.sh", "tools/merge.sh", "tools/update.sh"];
+    kept(&[&executable[..], &["tools/conv.py", "absent/driver", "top-level"]].concat(), |arena| {
+        for file in [&executable[..], &["tools/conv.py", "top-level"]].concat() {
             write(&arena.path(file), "harmless");
+        }
+        for file in executable {
+            fs::set_permissions(arena.path(file), fs::Permissions::from_mode(0o755)).unwrap();
         }
         for (key, value) in [
             ("filter.x.clean", "./tools/clean.sh %f"),
             ("diff.x.textconv", "python3 \"tools/conv.py\" --quiet"),
             ("merge.x.driver", "absent/driver %O"),
             ("alias.x", "!sh top-level"),
+            ("filter.x.smudge", "\"$(git rev-parse --show-toplevel)/tools/smudge.sh\""),
+            ("mergetool.x.path", "tools/merge.sh"),
+            ("submodule.x.update", "!cd tools && ./update.sh"),
         ] {
             arena.git(&arena.workspace, &["config", key, value]);
         }
     });
+}
+
+/// A word is no program because there is a file of that name.
+#[test]
+fn what_only_looks_like_a_program_can_be_changed() {
+    let files = ["CHANGELOG.md", "code", "store", "less", "notes.txt", "package.json", ".gitignore"];
+    let arena = Arena::new();
+    for file in files {
+        write(&arena.path(file), "");
+    }
+    for (key, value) in [
+        ("alias.cl", "log -- CHANGELOG.md"),
+        ("alias.show", "!cat package.json notes.txt"),
+        ("alias.ignore", "!f() { echo \"$1\" >> .gitignore; }; f"),
+        ("core.editor", "code --wait"),
+        ("core.pager", "less -R"),
+        ("credential.helper", "store"),
+    ] {
+        arena.git(&arena.workspace, &["config", key, value]);
+    }
+    let script: String = files.iter().map(|file| format!("echo changed >> {file}; ")).collect();
+    let output = arena.inside(&arena.start(), &script);
+    for file in files {
+        assert!(arena.read(file).contains("changed"), "{file}: {output}");
+    }
 }
 
 #[test]
@@ -76,7 +111,7 @@ fn the_scripts_beside_the_hooks_of_husky() {
 
 #[test]
 fn what_other_version_control_runs() {
-    kept(&[".hg/hgrc", ".jj/repo/config.toml"], |arena| {
+    kept(&[".hg/hgrc", ".hg/hgrc-not-shared", ".hg/requires", ".hg/sharedpath", ".jj/repo/config.toml"], |arena| {
         write(&arena.path(".hg/requires"), "");
         write(&arena.path(".jj/repo/config.toml"), "");
     });

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::tests_outside_test_module, reason = "the whole file is tests")]
 
+mod watching;
+
 use nix::pty::{OpenptyResult, openpty};
 use std::{
     env,
@@ -22,6 +24,7 @@ use std::{
 };
 
 use holdpoint_runtime::{Access, Child, Error, Sandbox, Stdio};
+use watching::wait_for;
 
 struct Scene {
     sandbox: Sandbox,
@@ -261,25 +264,41 @@ fn what_cannot_be_written_is_said_and_how_the_command_ended_too() {
 fn a_pipe_that_is_lent_is_not_written_and_keeps_what_nobody_read() {
     let lines = "one\ntwo\nthree\n";
     let write = "echo evil > /proc/self/fd/0";
-    let rest = |run: &dyn Fn(Stdio)| {
+    let rest = |run: &dyn Fn(OwnedFd)| {
         let (mut read, mut written) = io::pipe().unwrap();
         written.write_all(lines.as_bytes()).unwrap();
-        run(Stdio::from(read.try_clone().unwrap()));
+        run(read.try_clone().unwrap().into());
         drop(written);
         let mut rest = String::new();
         read.read_to_string(&mut rest).unwrap();
         rest
     };
     let scene = Scene::new(Access::ReadWrite);
-    let inside = |script: &str, input: Stdio| {
+    let inside = |script: &str, input: OwnedFd| {
         let mut command = scene.sandbox.command("sh");
         command.args(["-c", script]).env("PATH", "/usr/bin:/bin").stdin(input).spawn().unwrap().wait().unwrap();
     };
-    assert!(rest(&|input| inside(write, input)).contains("evil"), "given as it is, it can be written");
-    assert_eq!(rest(&|input| inside(write, input.lent())), lines);
-    assert_eq!(rest(&|input| inside("head -c 4 > read", input.lent())), "two\nthree\n");
+    assert!(rest(&|input| Scene::bare(write, [Some(input), None, None])).contains("evil"));
+    assert_eq!(rest(&|input| inside(write, input)), lines);
+    assert_eq!(rest(&|input| inside("head -c 4 > read", input)), "two\nthree\n");
     assert_eq!(scene.text("read"), "one\n");
-    assert_eq!(rest(&|input| inside("exit 0", input.lent())), lines);
+    assert_eq!(rest(&|input| inside("exit 0", input)), lines);
+}
+
+/// Full of what the command has written itself, its own pipe takes nothing more.
+#[test]
+fn nobody_waits_for_room_in_a_pipe_that_the_command_has_filled() {
+    let scene = Scene::new(Access::ReadWrite);
+    let (mut read, mut written) = io::pipe().unwrap();
+    let fill = "dd if=/dev/zero of=/proc/$$/fd/0 oflag=nonblock bs=4096 count=2 2> /dev/null; touch full; sleep 0.5";
+    let mut child = scene.spawn(fill, [Some(read.try_clone().unwrap().into()), None, None]).unwrap();
+    wait_for(|| scene.path("full").exists());
+    written.write_all(b"late\n").unwrap();
+    drop(written);
+    child.wait().unwrap();
+    let mut rest = String::new();
+    read.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "late\n");
 }
 
 #[test]
@@ -290,7 +309,7 @@ fn all_of_a_pipe_that_is_lent_arrives_and_its_end_too() {
     let sent = all.clone();
     let writer = thread::spawn(move || sent.chunks(1000).for_each(|chunk| written.write_all(chunk).unwrap()));
     let mut command = scene.sandbox.command("cat");
-    command.env("PATH", "/usr/bin:/bin").stdin(Stdio::from(read).lent()).stdout(Stdio::from(scene.create("copy")));
+    command.env("PATH", "/usr/bin:/bin").stdin(Stdio::from(read)).stdout(Stdio::from(scene.create("copy")));
     command.spawn().unwrap().wait().unwrap();
     writer.join().unwrap();
     assert!(fs::read(scene.path("copy")).unwrap() == all);

@@ -17,7 +17,6 @@ use super::wire::{Ask, Hello, Run, Terminal, Told, receive, send};
 use crate::confine::Confinement;
 use crate::error::Error;
 use crate::identity;
-use crate::input;
 use crate::load::Loaded;
 use crate::process::{Execution, not_executed, shown};
 use crate::report;
@@ -100,7 +99,6 @@ impl Agreed<'_> {
             argv: execution.argv.iter().map(|word| word.clone().into()).collect(),
             env: execution.env.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect(),
             cwd: execution.cwd.into(),
-            shared_input: input::is_shared(),
             // `2> errors.log` at the prompt still means that file.
             rights: self.seat.rights.clone(),
             umask: umask(),

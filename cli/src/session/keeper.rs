@@ -351,7 +351,6 @@ fn spawn(sandbox: &Sandbox, run: &Run, fds: Vec<OwnedFd>) -> Result<Child, Runti
         let stream = streams.next().unwrap_or_else(Stdio::null);
         match index {
             _ if own(index) => {}
-            0 if run.shared_input => drop(command.stdin(stream.lent())),
             0 => drop(command.stdin(stream)),
             1 => drop(command.stdout(stream)),
             _ => drop(command.stderr(stream)),

@@ -59,8 +59,6 @@ pub(crate) struct Run {
     pub(crate) env: Vec<(Bytes, Bytes)>,
     pub(crate) cwd: Bytes,
     pub(crate) terminal: Option<Terminal>,
-    /// Others go on reading the standard input.
-    pub(crate) shared_input: bool,
     pub(crate) rights: Rights,
     /// That of who asks, if it is known.
     pub(crate) umask: Option<u32>,

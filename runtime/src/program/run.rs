@@ -87,7 +87,12 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             Ok(())
         }
         Step::Pin { at, target, set, recursive } => pin(slots[*at], entry(target), *set, *recursive),
-        Step::Mask { at, masks, name, target } => mask(slots[*masks], name, slots[*at], entry(target)),
+        Step::Mask { at, masks, name, target, fleeting } => {
+            match mask(slots[*masks], name, slots[*at], entry(target)) {
+                Err(libc::ENOENT) if *fleeting => Ok(()),
+                masked => masked,
+            }
+        }
         Step::Directory { root, path, mode } => call::make_directory(slots[*root], path, *mode),
         Step::File { root, path, mode } => call::make_file(slots[*root], path, *mode),
         Step::Link { root, path, target } => call::make_link(slots[*root], path, target),

@@ -101,6 +101,8 @@ pub(crate) enum Step {
         masks: Slot,
         name: &'static CStr,
         target: CString,
+        /// It comes and goes as others please; when it is gone, there is nothing to cover.
+        fleeting: bool,
     },
     Directory {
         root: Slot,

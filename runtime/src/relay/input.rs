@@ -126,6 +126,6 @@ pub(super) fn ready(end: BorrowedFd<'_>, what: PollFlags, stopped: BorrowedFd<'_
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -3,11 +3,11 @@
 //! what the shell then runs; so the command gets a pipe of its own. What it does not read stays where it is: tee(2) shows what is
 //! in a pipe and takes nothing out.
 
-use super::input::ready;
+use super::input::{is_passing, ready};
 use crate::error::{Error, Result};
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, SpliceFFlags, fcntl, splice, tee},
+    fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee},
     poll::PollFlags,
 };
 use std::{
@@ -46,6 +46,7 @@ impl Lent {
         let prepared = || {
             let (read, write) = io::pipe()?;
             fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIECE as i32))?;
+            fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             let (see, show) = io::pipe()?;
             let (stopped, stop) = io::pipe()?;
             let inside = read.try_clone()?.into();
@@ -85,7 +86,10 @@ impl Passing {
             }
             let piece = &mut piece[..shown];
             self.look.0.read_exact(piece)?;
-            self.write.write_all(piece)?;
+            // The command itself may have filled it.
+            if !self.give(piece, stopped)? {
+                break;
+            }
             let all = ready(self.write.as_fd(), PollFlags::POLLOUT, stopped);
             let left = if all { 0 } else { self.left()? };
             self.take(shown.saturating_sub(left))?;
@@ -94,6 +98,19 @@ impl Passing {
             }
         }
         Ok(())
+    }
+
+    /// Writes a piece for the command; false when `stopped` hangs up before there is room for it.
+    fn give(&mut self, piece: &[u8], stopped: BorrowedFd<'_>) -> io::Result<bool> {
+        while ready(self.write.as_fd(), PollFlags::POLLOUT, stopped) {
+            match self.write.write(piece) {
+                // No longer than what a pipe takes as a whole (`PIPE_BUF`, pipe(7)).
+                Ok(_) => return Ok(true),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     /// How much of the piece nobody has read.

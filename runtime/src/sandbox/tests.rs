@@ -118,6 +118,19 @@ fn seccomp_refuses_limits_for_others() {
 }
 
 #[test]
+fn a_socket_that_goes_before_it_is_covered_stops_nothing() {
+    let (workspace, shown) = (workspace(), tempfile::tempdir().unwrap());
+    let mut builder = builder(workspace.path());
+    builder.read_only(shown.path());
+    let socket = shown.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let plan = builder.plan().unwrap();
+    assert!(plan.channels.contains(&socket.canonicalize().unwrap()));
+    fs::remove_file(socket).unwrap();
+    assert!(run_script(&Sandbox::start_edited(plan, |_| {}).unwrap(), "true"));
+}
+
+#[test]
 fn seccomp_refuses_leases_and_snapshots() {
     let workspace = workspace();
     let builder = builder(workspace.path());

@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -39,6 +39,8 @@ const LONGEST_POINTER: u64 = 8 << 10;
 /// As many entries of a protected directory are looked at, and so many directories deep.
 const MOST_LINKS: usize = 1000;
 pub(super) const DEEPEST_LINKS: usize = 4;
+/// In so many directories a command's words are looked for.
+const MOST_PLACES: usize = 8;
 const LARGEST_CONFIG: u64 = 1 << 20;
 const LARGEST_INDEX: u64 = 256 << 20;
 /// Submodules within submodules, and the directories of their names.
@@ -177,7 +179,7 @@ impl Guarded {
                     self.config(&included, base);
                 }
                 (b"core", b"hookspath", _) => self.hooks_path(&base.join(&value)),
-                (section, key, _) if programs::names_program(section, key) => {
+                (section, key, _) if programs::names_program(section, key, value.as_os_str().as_bytes()) => {
                     self.command(value.as_os_str().as_bytes(), base)
                 }
                 _ => {}
@@ -194,25 +196,46 @@ impl Guarded {
         }
     }
 
-    /// A command for the shell. Its first word is a program, looked for elsewhere when it has no slash; another word may be one if
-    /// there is such a file.
+    /// A command for the shell. Its first word is a program, looked for elsewhere when it has no slash, and what follows an
+    /// interpreter is a script; another word may be a program when it can be executed. Each is looked for from where the command
+    /// starts, from a directory that it names before (`cd tools && ./x`), and without its first part (`$PWD/x`, `$(pwd)/x`).
     fn command(&mut self, command: &[u8], base: &Path) {
-        let words = command.split(|byte| byte.is_ascii_whitespace() || b"'\"|&;()<>!".contains(byte));
-        for (index, word) in words.filter(|word| !word.is_empty()).enumerate() {
-            let path = base.join(OsStr::from_bytes(word));
-            if (index == 0 && word.contains(&b'/')) || kind_at(&path).is_ok_and(|kind| kind != Kind::Directory) {
-                self.keep_lexical(&path, StandIn::Socket);
+        let mut places = vec![base.to_owned()];
+        let (mut first, mut script) = (true, false);
+        for word in programs::words(command) {
+            let slash = word.iter().position(|&byte| byte == b'/');
+            let runs = (first && slash.is_some()) || script;
+            for name in [Some(word), slash.map(|slash| &word[slash + 1..])].into_iter().flatten() {
+                for path in places.iter().map(|place| place.join(OsStr::from_bytes(name))).collect::<Vec<_>>() {
+                    let found = path.metadata();
+                    let file = found.as_ref().is_ok_and(Metadata::is_file);
+                    let program = found.as_ref().is_ok_and(|found| found.mode() & 0o111 != 0) && slash.is_some();
+                    if (runs && slash.is_some() && name == word) || (file && (runs || program)) {
+                        self.keep_lexical(&path, StandIn::Socket);
+                    } else if found.is_ok_and(|found| found.is_dir()) && places.len() < MOST_PLACES {
+                        places.push(path);
+                    }
+                }
             }
+            first = false;
+            script = programs::is_interpreter(word) || (script && word.starts_with(b"-"));
         }
     }
 
     /// Protects what symlinks in a protected directory lead to: a hook is often one.
     pub(super) fn behind_links(&mut self, directory: &Path, depth: usize) {
-        for path in entries_of(directory).into_iter().flatten().take(MOST_LINKS) {
-            match kind_at(&path) {
-                Ok(Kind::Directory) if depth > 0 => self.behind_links(&path, depth - 1),
-                Ok(Kind::Symlink) => self.keep_lexical(&path, StandIn::Socket),
-                _ => {}
+        let Ok(real) = directory.canonicalize() else { return };
+        let leads_out = !self.contains(&real) || self.areas().any(|area| area.starts_with(&real));
+        if leads_out || !self.entered.insert(real.clone()) {
+            return;
+        }
+        for path in entries_of(&real).into_iter().flatten().take(MOST_LINKS) {
+            let kind = kind_at(&path);
+            if kind == Ok(Kind::Symlink) {
+                self.keep_lexical(&path, StandIn::Socket);
+            }
+            if depth > 0 && matches!(kind, Ok(Kind::Symlink | Kind::Directory)) {
+                self.behind_links(&path, depth - 1);
             }
         }
     }

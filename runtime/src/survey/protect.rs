@@ -35,7 +35,8 @@ const AT_THE_ROOT: [&str; 16] = [
     "CLAUDE.md",
 ];
 /// What other version control runs hooks from, where there is some (hgrc(5); jj's repository configuration).
-const OTHERS: [(&str, &str); 2] = [(".hg", ".hg/hgrc"), (".jj", ".jj/repo/config.toml")];
+const OTHERS: [(&str, &[&str]); 2] =
+    [(".hg", &["hgrc", "hgrc-not-shared", "requires", "sharedpath"]), (".jj", &["repo/config.toml"])];
 /// In how many nested repositories names are reserved, which takes up to a millisecond each.
 const MOST_NESTED: usize = 100;
 /// As many symlinks as the kernel follows.
@@ -75,6 +76,8 @@ pub(crate) struct Guarded {
     pub(super) home: Option<PathBuf>,
     /// Git directories that are protected already.
     pub(super) seen: HashSet<PathBuf>,
+    /// Directories whose links were followed.
+    pub(super) entered: HashSet<PathBuf>,
     /// What configuration files say.
     pub(super) settings: HashMap<PathBuf, Option<Rc<[Setting]>>>,
     /// Those that were followed already, each with the tree that it holds in, and the paths that they led to.
@@ -96,6 +99,7 @@ impl Guarded {
             nested: Vec::new(),
             home: home.map(Path::to_path_buf),
             seen: HashSet::new(),
+            entered: HashSet::new(),
             settings: HashMap::new(),
             obeyed: HashSet::new(),
             led: HashSet::new(),
@@ -145,8 +149,9 @@ impl Guarded {
             self.behind_links(&tree.join(name), DEEPEST_LINKS);
         }
         for (directory, settings) in OTHERS {
-            if kind_at(&tree.join(directory)) == Ok(Kind::Directory) {
-                self.keep(&tree.join(settings), StandIn::File(""));
+            let directory = tree.join(directory);
+            if kind_at(&directory) == Ok(Kind::Directory) {
+                settings.iter().for_each(|name| self.keep(&directory.join(name), StandIn::File("")));
             }
         }
         if is_git_dir(tree) {
@@ -222,7 +227,10 @@ impl Guarded {
                     self.nested.push(tree.to_owned());
                 }
             }
-            _ => self.keep(path, StandIn::Socket),
+            _ => {
+                self.keep(path, StandIn::Socket);
+                self.behind_links(path, DEEPEST_LINKS);
+            }
         }
     }
 

@@ -135,12 +135,51 @@ const HARMLESS: [(&str, &str); 61] = [
 ];
 
 /// Settings whose value is a command, in whatever section (git-config(1), gitattributes(5)).
-const COMMANDS: &str = "alternaterefscommand askpass cccmd clean cmd command difffilter driver editor external fsmonitor gitproxy \
-                        helper packobjectshook pager process program smudge sshcommand textconv tocmd";
+const COMMANDS: &str = "alternaterefscommand askpass cccmd clean cmd command defaultkeycommand difffilter driver editor external \
+                        fsmonitor gitproxy helper packobjectshook pager process program receivepack smudge sshcommand \
+                        templatedir textconv tocmd uploadpack";
+
+/// Sections in which `path` is a program.
+const TOOLS: [&[u8]; 5] = [b"browser", b"difftool", b"lfs", b"man", b"mergetool"];
+
+/// What takes its script from a file that the next word names; with a version at its end perhaps.
+const INTERPRETERS: [&str; 13] =
+    ["ash", "bash", "bun", "dash", "ksh", "lua", "node", "perl", "php", "python", "ruby", "sh", "zsh"];
 
 /// Whether the value of a setting is a command.
-pub(super) fn names_program(section: &[u8], key: &[u8]) -> bool {
-    matches!(section, b"alias" | b"pager") || COMMANDS.split(' ').any(|command| command.as_bytes() == key)
+pub(super) fn names_program(section: &[u8], key: &[u8], value: &[u8]) -> bool {
+    let shell = value.starts_with(b"!");
+    match (section, key) {
+        (b"alias", _) | (b"submodule", b"update") => shell,
+        (b"pager", _) => true,
+        (section, b"path") => TOOLS.contains(&section),
+        _ => COMMANDS.split(' ').any(|command| command.as_bytes() == key),
+    }
+}
+
+/// The words of a command for the shell; not what its output goes to.
+pub(super) fn words(command: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || b"'\"|&;()<>!${}`=".contains(byte);
+    let mut rest = command;
+    std::iter::from_fn(move || {
+        loop {
+            let start = rest.iter().position(|byte| !ends(byte))?;
+            let output = rest[..start].contains(&b'>');
+            let length = rest[start..].iter().position(ends).unwrap_or(rest.len() - start);
+            let word = &rest[start..start + length];
+            rest = &rest[start + length..];
+            if !output {
+                return Some(word);
+            }
+        }
+    })
+}
+
+/// Whether a word of a command is a program that runs the script which the next word names.
+pub(super) fn is_interpreter(word: &[u8]) -> bool {
+    let name = word.rsplit(|&byte| byte == b'/').next().unwrap_or(word);
+    let end = name.iter().rposition(|byte| !byte.is_ascii_digit() && *byte != b'.').map_or(0, |last| last + 1);
+    INTERPRETERS.iter().any(|known| known.as_bytes() == &name[..end])
 }
 
 /// The settings and hooks by which git would run programs in the repository whose `.git` is `dotgit`, as git calls them.
