@@ -201,24 +201,23 @@ impl Guarded {
     /// starts, from a directory that it names before (`cd tools && ./x`), and without its first part (`$PWD/x`, `$(pwd)/x`).
     fn command(&mut self, command: &[u8], base: &Path) {
         let mut places = vec![base.to_owned()];
-        let (mut first, mut script) = (true, false);
-        for word in programs::words(command) {
-            let slash = word.iter().position(|&byte| byte == b'/');
-            let runs = (first && slash.is_some()) || script;
-            for name in [Some(word), slash.map(|slash| &word[slash + 1..])].into_iter().flatten() {
-                for path in places.iter().map(|place| place.join(OsStr::from_bytes(name))).collect::<Vec<_>>() {
-                    let found = path.metadata();
-                    let file = found.as_ref().is_ok_and(Metadata::is_file);
-                    let program = found.as_ref().is_ok_and(|found| found.mode() & 0o111 != 0) && slash.is_some();
-                    if (runs && slash.is_some() && name == word) || (file && (runs || program)) {
+        for (word, runs) in programs::words(command) {
+            let beyond = word.iter().position(|&byte| byte == b'/').map(|slash| &word[slash + 1..]);
+            if runs && beyond.is_some() {
+                // Whether or not it is there.
+                self.keep_lexical(&base.join(OsStr::from_bytes(word)), StandIn::Socket);
+            }
+            let names = [Some(word), beyond].into_iter().flatten().map(OsStr::from_bytes);
+            let paths: Vec<PathBuf> = names.flat_map(|name| places.iter().map(move |place| place.join(name))).collect();
+            for path in paths {
+                match path.metadata() {
+                    Ok(found) if found.is_dir() && places.len() < MOST_PLACES => places.push(path),
+                    Ok(found) if found.is_file() && (runs || (beyond.is_some() && found.mode() & 0o111 != 0)) => {
                         self.keep_lexical(&path, StandIn::Socket);
-                    } else if found.is_ok_and(|found| found.is_dir()) && places.len() < MOST_PLACES {
-                        places.push(path);
                     }
+                    _ => {}
                 }
             }
-            first = false;
-            script = programs::is_interpreter(word) || (script && word.starts_with(b"-"));
         }
     }
 

@@ -157,10 +157,11 @@ pub(super) fn names_program(section: &[u8], key: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// The words of a command for the shell; not what its output goes to.
-pub(super) fn words(command: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The words of a command for the shell, but not what its output goes to; and whether each is run for certain: as the first one
+/// that is a path, or as the script of an interpreter.
+pub(super) fn words(command: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"'\"|&;()<>!${}`=".contains(byte);
-    let mut rest = command;
+    let (mut rest, mut first, mut script) = (command, true, false);
     std::iter::from_fn(move || {
         loop {
             let start = rest.iter().position(|byte| !ends(byte))?;
@@ -169,14 +170,17 @@ pub(super) fn words(command: &[u8]) -> impl Iterator<Item = &[u8]> {
             let word = &rest[start..start + length];
             rest = &rest[start + length..];
             if !output {
-                return Some(word);
+                let runs = script || (first && word.contains(&b'/'));
+                script = is_interpreter(word) || (script && word.starts_with(b"-"));
+                first = false;
+                return Some((word, runs));
             }
         }
     })
 }
 
 /// Whether a word of a command is a program that runs the script which the next word names.
-pub(super) fn is_interpreter(word: &[u8]) -> bool {
+fn is_interpreter(word: &[u8]) -> bool {
     let name = word.rsplit(|&byte| byte == b'/').next().unwrap_or(word);
     let end = name.iter().rposition(|byte| !byte.is_ascii_digit() && *byte != b'.').map_or(0, |last| last + 1);
     INTERPRETERS.iter().any(|known| known.as_bytes() == &name[..end])
