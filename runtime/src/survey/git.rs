@@ -223,7 +223,10 @@ impl Guarded {
 
     /// Protects what symlinks in a protected directory lead to: a hook is often one.
     pub(super) fn behind_links(&mut self, directory: &Path, depth: usize) {
-        let Ok(real) = directory.canonicalize() else { return };
+        // Most are not there, and to find out what a path really is takes a call for each of its parts.
+        let Ok(real) = kind_at(directory).map_err(io::Error::from).and_then(|_| directory.canonicalize()) else {
+            return;
+        };
         let leads_out = !self.contains(&real) || self.areas().any(|area| area.starts_with(&real));
         if leads_out || !self.entered.insert(real.clone()) {
             return;
