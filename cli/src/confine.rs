@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdpoint_approval_web::plan::Digest;
 use holdpoint_policy::{Loss, SandboxMode, paths};
-use holdpoint_runtime::{Access, Builder, Limits, Opening, Plan, Protection, Sandbox};
+use holdpoint_runtime::{Access, Builder, Limits, Opening, Plan, Protection, SYSTEM, Sandbox};
 use nix::unistd::{getegid, geteuid};
 
 use crate::error::Error;
@@ -16,23 +16,6 @@ use crate::load::Loaded;
 use crate::places::resolved;
 use crate::process::not_started;
 use crate::toolchains;
-
-/// System directories, as the runtime shows them; what is in them every sandbox sees.
-const SYSTEM: [&str; 13] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/opt",
-    "/etc",
-    "/nix/store",
-    "/var/lib/dpkg",
-    "/var/lib/texmf",
-    "/var/lib/aspell",
-];
 
 /// What a sandbox is made of, before the runtime looks at the host.
 #[derive(Debug)]

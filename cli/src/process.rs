@@ -1,7 +1,7 @@
 //! A started command: in its sandbox, or bare when the profile says `sandbox = "none"`.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
@@ -247,6 +247,14 @@ impl Process {
         }
         Vec::new()
     }
+}
+
+/// What the kernel says of this process under a name that ends with a colon (proc_pid_status(5)).
+pub(crate) fn own_status(name: &str) -> Option<String> {
+    let status = fs::read("/proc/self/status").ok()?;
+    // The name of this program may be any bytes.
+    let status = String::from_utf8_lossy(&status);
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
 fn send(child: &process::Child, group: bool, signal: Signal) -> Result<(), Errno> {

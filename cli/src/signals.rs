@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -17,6 +16,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::error::Error;
+use crate::process::own_status;
 
 /// Signals that end us unless there is a command to hand them on to. For it, the last three may mean anything.
 const STOP: [Signal; 7] = [
@@ -125,12 +125,7 @@ pub(crate) fn met_file_limit() -> bool {
 /// Whether whoever started us has told us to ignore this signal: a handler would take that from what we execute.
 fn is_ignored(signal: Signal) -> bool {
     /// Before any was taken over.
-    static IGNORED: LazyLock<u64> = LazyLock::new(|| {
-        let status = fs::read("/proc/self/status").unwrap_or_default();
-        // The name of this program may be any bytes.
-        let status = String::from_utf8_lossy(&status);
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-    });
+    static IGNORED: LazyLock<u64> =
+        LazyLock::new(|| own_status("SigIgn:").and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0));
     *IGNORED & (1 << (signal as i32 - 1)) != 0
 }

@@ -10,7 +10,7 @@ use crate::{
     opening::Opening,
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
     sandbox::{First, Sandbox},
-    survey::{self, Globs, OwnGit, Protected, StandIn, SurveyError},
+    survey::{self, OwnGit, Protected, StandIn, SurveyError},
     view,
 };
 use std::{
@@ -223,7 +223,7 @@ impl Builder {
 
         let mut roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
         let found = self.survey(workspace.as_ref(), &roots, &view)?;
-        view.extend(self.own_git(workspace.as_ref().map(|(path, _)| path.as_path()), &view, &found.denied)?);
+        view.extend(self.own_git(workspace.as_ref().map(|(path, _)| path.as_path()), &view, &found));
         view.extend(self.aliased(&view));
         // A worktree's repository, which git needs to work.
         view.extend(found.git_dirs.iter().map(|path| bind(path.clone(), access)));
@@ -293,18 +293,17 @@ impl Builder {
     }
 
     /// The user's own configuration of git, where the home is private.
-    fn own_git(&self, workspace: Option<&Path>, view: &[Mount], denied: &[(u64, u64)]) -> Result<Vec<Mount>> {
+    fn own_git(&self, workspace: Option<&Path>, view: &[Mount], found: &survey::Survey) -> Vec<Mount> {
         const ROOM: u64 = 1 << 20;
-        let Some(home) = self.home.as_ref().filter(|_| self.git_config) else { return Ok(Vec::new()) };
+        let Some(home) = self.home.as_ref().filter(|_| self.git_config) else { return Vec::new() };
         let config = home.join(".gitconfig");
         if self.limits.tmp.is_some_and(|most| most < ROOM) || plan::shows(view, &config) {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let deny = Globs::denying(&self.deny_read).map_err(|error| unsurveyed(workspace, error))?;
-        let own = OwnGit::read(home, workspace, &deny, denied);
+        let own = OwnGit::read(home, workspace, &found.globs, &found.denied);
         let files = [(config, own.config), (home.join(".config/git/ignore"), own.ignore)];
         let given = files.into_iter().filter(|(path, text)| !text.is_empty() && !plan::shows(view, path));
-        Ok(given.map(|(path, text)| Mount::File { path, text }).collect())
+        given.map(|(path, text)| Mount::File { path, text }).collect()
     }
 
     fn survey(
@@ -323,7 +322,16 @@ impl Builder {
             protect: &self.protect,
             home: home.as_deref(),
         };
-        survey::survey(&request).map_err(|error| unsurveyed(request.workspace, error))
+        survey::survey(&request).map_err(|error| match error {
+            SurveyError::TooMany { .. } | SurveyError::Outside { .. } => {
+                Error::Unsupported { protection: Protection::MountView, needs: error.to_string() }
+            }
+            error => Error::Plan {
+                what: "workspace",
+                path: workspace.map(|(path, _)| path.clone()).unwrap_or_default(),
+                why: error.to_string(),
+            },
+        })
     }
 
     /// Makes the plan and starts the sandbox. When the workspace changes between the two, both are done again.
@@ -379,19 +387,6 @@ impl Builder {
                 done => return done,
             }
         }
-    }
-}
-
-fn unsurveyed(workspace: Option<&Path>, error: SurveyError) -> Error {
-    match error {
-        SurveyError::TooMany { .. } | SurveyError::Outside { .. } => {
-            Error::Unsupported { protection: Protection::MountView, needs: error.to_string() }
-        }
-        error => Error::Plan {
-            what: "workspace",
-            path: workspace.map(Path::to_path_buf).unwrap_or_default(),
-            why: error.to_string(),
-        },
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     limits::Hits,
-    relay::{Tap, input::Source, lent::Lent},
+    relay::{Input, Tap},
     socket,
     sys::wire::{ENDED, NOBODY_LEFT, Reply, Request, SIGNAL},
     tree::Leader,
@@ -52,10 +52,8 @@ pub(crate) struct Origin {
     pub(crate) hits: Arc<Hits>,
     /// To be set when nobody is left in it.
     pub(crate) emptied: Arc<AtomicBool>,
-    /// The file that is passed on as its standard input.
-    pub(crate) source: Option<Source>,
-    /// The pipe that others go on reading.
-    pub(crate) lent: Option<Lent>,
+    /// Its standard input, where that is passed on.
+    pub(crate) input: Option<Input>,
     /// What it prints, as far as that is passed on.
     pub(crate) taps: Vec<Tap>,
 }
@@ -125,11 +123,8 @@ impl Child {
             Some((Reply { kind: ENDED, value, stage }, _)) => {
                 self.status = Some(ExitStatus::from_raw(value));
                 self.origin.emptied.fetch_or(stage == NOBODY_LEFT, Ordering::Release);
-                if let Some(source) = self.origin.source.take() {
-                    source.finish();
-                }
-                if let Some(lent) = self.origin.lent.take() {
-                    lent.finish();
+                if let Some(input) = self.origin.input.take() {
+                    input.finish();
                 }
                 for tap in &self.origin.taps {
                     tap.settle().map_err(Error::io("write what the command printed"))?;

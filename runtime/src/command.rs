@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     executable,
     limits::Budget,
-    relay::{input::Source, lent::Lent},
+    relay::{Input, Lent, Source},
     restricted::Place,
     rights::Rights,
     sandbox::{Ground, Sandbox},
@@ -308,15 +308,8 @@ impl<'sandbox> Command<'sandbox> {
         };
         let hits = Arc::clone(limits.hits());
         let emptied = Arc::clone(&self.ground.emptied);
-        let mut origin = Origin {
-            control,
-            root: root.unwrap_or_default(),
-            hits,
-            emptied,
-            source: None,
-            lent: None,
-            taps: Vec::new(),
-        };
+        let mut origin =
+            Origin { control, root: root.unwrap_or_default(), hits, emptied, input: None, taps: Vec::new() };
         let layer = self.rights.layer(plan, &origin.root, self.private_tmp)?;
         let image = executable::memory_file(&self.image()?)?;
         let (reply, theirs) = socket::pair()?;
@@ -359,7 +352,7 @@ impl<'sandbox> Command<'sandbox> {
                 Far::Null => streams.flags |= NULL << index,
                 Far::File(..) | Far::Socket(..) if index == 0 => {
                     let (pipe, source) = Source::start(inside)?;
-                    (inside, origin.source) = (pipe, Some(source));
+                    (inside, origin.input) = (pipe, Some(Input::Source(source)));
                 }
                 // Both to the same, so that what is printed stays in order.
                 Far::File(..) | Far::Socket(..) if printed.as_ref() == Some(&far) => {
@@ -367,7 +360,7 @@ impl<'sandbox> Command<'sandbox> {
                 }
                 Far::Pipe if index == 0 && !matches!(kind, Kind::Piped) => {
                     let (pipe, lent) = Lent::start(inside)?;
-                    (inside, origin.lent) = (pipe, Some(lent));
+                    (inside, origin.input) = (pipe, Some(Input::Lent(lent)));
                 }
                 Far::Terminal if index == 0 => reads_terminal = true,
                 Far::Terminal if budget.is_none() && reads_terminal => {}

@@ -149,6 +149,7 @@ pub use reserve::is_reserved;
 pub use sandbox::Sandbox;
 pub use stdio::Stdio;
 pub use traps::Trap;
+pub use view::SYSTEM;
 
 /// What is shown to embedders in the README is compiled and run.
 #[cfg(doctest)]

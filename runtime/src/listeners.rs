@@ -2,6 +2,7 @@
 //! one, and Landlock does not yet (unix(7)); in the workspace the survey finds them, elsewhere nobody looks through the trees.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt, fs::FileTypeExt},
@@ -11,8 +12,9 @@ use std::{
 /// Those with a path that leads there now, without symlinks; none where `/proc` does not tell (proc(5), `/proc/net/unix`).
 pub(crate) fn with_a_path() -> Vec<PathBuf> {
     let list = fs::read("/proc/self/net/unix").unwrap_or_default();
-    let paths = list.split(|&byte| byte == b'\n').filter_map(path);
-    let real = paths.filter_map(|path| fs::canonicalize(OsStr::from_bytes(path)).ok());
+    // A path stands there once more for each connection that was accepted by it.
+    let paths: HashSet<&[u8]> = list.split(|&byte| byte == b'\n').filter_map(path).collect();
+    let real = paths.into_iter().filter_map(|path| fs::canonicalize(OsStr::from_bytes(path)).ok());
     real.filter(|path| path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())).collect()
 }
 

@@ -1,8 +1,11 @@
 //! What stands between a command and where it writes: a pipe, and a thread that passes on what comes. With it the command's
 //! output can be counted, and a file that it writes to stays out of its hands.
 
-pub(crate) mod input;
-pub(crate) mod lent;
+mod input;
+mod lent;
+
+pub(crate) use input::Source;
+pub(crate) use lent::Lent;
 
 use crate::{
     error::{Error, Result},
@@ -22,6 +25,25 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
 };
+
+/// A standard input that is passed on.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A file or a socket.
+    Source(Source),
+    /// A pipe.
+    Lent(Lent),
+}
+
+impl Input {
+    /// Ends it: whoever shares it goes on where the command stopped reading.
+    pub(crate) fn finish(self) {
+        match self {
+            Self::Source(source) => source.finish(),
+            Self::Lent(lent) => lent.finish(),
+        }
+    }
+}
 
 /// Bytes copied at once: what a pipe that can be written takes without waiting (`PIPE_BUF`, pipe(7)).
 const PIECE: usize = 4096;

@@ -4,7 +4,7 @@
 //! with other rights (proc(5)); from a directory everything below is reached: all of it on the caller's mounts, past those of
 //! the sandbox. A socket belongs to the caller's network: it can be connected anew, and asked about interfaces (tcp(7), netdevice(7)).
 //! So files and sockets come in and go out through a [pipe](crate::relay), and a directory is refused. Whoever has the reading end
-//! of a pipe can open the other; so a pipe that is read is [lent](crate::relay::lent).
+//! of a pipe can open the other; so a pipe that is read is [lent](crate::relay::Lent).
 
 use crate::error::{Error, Result};
 use nix::{

@@ -11,7 +11,7 @@ use std::{
 /// System directories, where they exist. Not `/run`, `/srv`, `/sys` or `/boot`: sockets, state and other people's
 /// data live there; of `/var` only what belongs to the programs, and without which they fail: what is installed, formats of
 /// TeX, dictionaries.
-const SYSTEM: [&str; 13] = [
+pub const SYSTEM: [&str; 13] = [
     "/usr",
     "/bin",
     "/sbin",

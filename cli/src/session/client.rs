@@ -1,6 +1,6 @@
 //! A command in a session, seen from the process that asked for it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ use crate::confine::Confinement;
 use crate::error::Error;
 use crate::identity;
 use crate::load::Loaded;
-use crate::process::{Execution, not_executed, shown};
+use crate::process::{Execution, not_executed, own_status, shown};
 use crate::report;
 use crate::terminal;
 
@@ -154,10 +154,7 @@ impl Agreed<'_> {
 
 /// Our own, looked at without changing it for a moment (proc_pid_status(5)).
 fn umask() -> Option<u32> {
-    let status = fs::read("/proc/self/status").ok()?;
-    // The name of this program may be any bytes.
-    let status = String::from_utf8_lossy(&status);
-    u32::from_str_radix(status.lines().find_map(|line| line.strip_prefix("Umask:"))?.trim(), 8).ok()
+    u32::from_str_radix(&own_status("Umask:")?, 8).ok()
 }
 
 /// Ours, or `/dev/null` for one that whoever started us has closed.

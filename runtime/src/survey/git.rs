@@ -246,7 +246,6 @@ impl Guarded {
     fn user_config(&mut self, tree: &Path) {
         let home = self.home.clone();
         let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let files = [
             variable("GIT_CONFIG_GLOBAL"),
             variable("XDG_CONFIG_HOME").map(|home| home.join("git/config")),
@@ -307,6 +306,11 @@ impl Guarded {
     }
 }
 
+/// The path that a variable of the environment names.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 /// The git directory outside of the workspace that its `.git` file names; or a warning, when that does not name it back.
 pub(super) fn elsewhere(dotgit: &Path) -> Option<Result<PathBuf, String>> {
     if kind_at(dotgit) != Ok(Kind::File) {
@@ -335,12 +339,9 @@ pub(super) fn elsewhere(dotgit: &Path) -> Option<Result<PathBuf, String>> {
 /// Whether the directory `path` is a git directory, or was one before somebody took a part of it away. Its `config` is read-only
 /// for every command, so it stays when a run has renamed the rest, for a later one to write what makes it one again.
 pub(super) fn is_git_dir(path: &Path) -> bool {
-    let parts = PARTS.iter().filter(|part| is_there(&path.join(part))).count();
     let config = path.join("config");
-    parts == PARTS.len()
-        || is_repository(path)
-        || (parts > 0 && is_there(&config) && !config.is_dir())
-        || names_git_dir(&config)
+    let left = || PARTS.iter().any(|part| is_there(&path.join(part)));
+    is_repository(path) || (is_there(&config) && !config.is_dir() && left()) || names_git_dir(&config)
 }
 
 /// Whether it is what git writes first into a new repository's configuration.
@@ -419,15 +420,10 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 
 /// The content of a regular file of at most `most` bytes, if there is one that can be read.
 fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
-    read_unless(path, most, |_| false)
+    try_read(path, most, |_| false).ok()?
 }
 
-/// The same of a file of which nothing speaks against it.
-fn read_unless(path: &Path, most: u64, refused: impl Fn(&Metadata) -> bool) -> Option<Vec<u8>> {
-    try_read(path, most, refused).ok()?
-}
-
-/// The same: an error where git could read what cannot be read here.
+/// The same of a file that is not refused by its status; an error where git could read what cannot be read here.
 fn try_read(path: &Path, most: u64, refused: impl Fn(&Metadata) -> bool) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open(path)? else { return Ok(None) };
     if refused(&file.metadata()?) {

@@ -94,6 +94,8 @@ pub(crate) struct Survey {
     pub(crate) git_dirs: Vec<PathBuf>,
     /// A directory changed since then, by its change time, has to be looked at again.
     pub(crate) started: SystemTime,
+    /// What is denied, compiled.
+    pub(crate) globs: Globs,
     /// What was asked for and does not hold: denied content that stays readable elsewhere, names that cannot be protected.
     pub(crate) uncovered: Vec<String>,
     /// What the user should know.
@@ -338,6 +340,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         links,
         denied: found.denied,
         git_dirs: guarded.git_dirs,
+        globs,
         started: if found.foreign { began - FOREIGN_SLACK } else { began },
         uncovered,
         warnings: found.warnings,

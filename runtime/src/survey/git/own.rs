@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::globs::Globs;
 use super::super::walk::{Inode, Kind, kind_at};
-use super::settings::{Entry, entries};
-use super::{LARGEST_CONFIG, gitdir, read_unless};
+use super::settings::{Entry, entries, is_listed};
+use super::{LARGEST_CONFIG, gitdir, try_read, variable};
 
 /// Settings that neither run anything nor lead anywhere (git-config(1)); `*` is all of a section.
 const HARMLESS: [(&str, &str); 22] = [
@@ -58,7 +58,6 @@ impl OwnGit {
     /// Reads the files that git reads outside of every repository (git-config(1), "FILES"), and what they include. A file that
     /// is denied, under its own name or where a link leads, counts as missing.
     pub(crate) fn read(home: &Path, workspace: Option<&Path>, deny: &Globs, denied: &[Inode]) -> OwnGit {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let settings = variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("git");
         let files = match variable("GIT_CONFIG_GLOBAL") {
             Some(only) => vec![only],
@@ -124,7 +123,7 @@ impl Reader<'_> {
         if denies(path) || denies(&real) {
             return None;
         }
-        read_unless(&real, LARGEST_CONFIG, |status| self.denied.contains(&(status.dev(), status.ino())))
+        try_read(&real, LARGEST_CONFIG, |status| self.denied.contains(&(status.dev(), status.ino()))).ok()?
     }
 
     /// A path as a configuration in the directory `base` gives it. Other users' homes are nobody's own.
@@ -184,9 +183,7 @@ fn written(entry: &Entry) -> Option<String> {
         ("alias", None, Some(value)) => !value.trim_ascii_start().starts_with(b"!"),
         ("color", Some(_), _) => true,
         (_, Some(_), _) => false,
-        _ => HARMLESS
-            .iter()
-            .any(|(name, keys)| *name == section && (*keys == "*" || keys.split(' ').any(|one| one == key))),
+        _ => is_listed(&HARMLESS, section.as_bytes(), key.as_bytes()),
     };
     // An address may have a password in it.
     if !known || value.is_some_and(|value| value.windows(3).any(|three| three == b"://")) {

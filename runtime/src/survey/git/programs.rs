@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::super::walk::{Kind, entry_at, kind_at};
-use super::settings::{Setting, settings};
+use super::settings::{Setting, is_listed, settings};
 use super::{LARGEST_CONFIG, common_dir, gitdir, read};
 
 /// The settings that git and its companions write into a repository, and others that run nothing and write nowhere
@@ -229,8 +229,7 @@ fn configured(file: &Path, runs: &mut BTreeSet<String>) {
 }
 
 fn is_harmless((section, key, value): &Setting) -> bool {
-    let known = HARMLESS.iter().find(|(name, _)| name.as_bytes() == section.as_slice());
-    let harmless = known.is_some_and(|(_, keys)| *keys == "*" || keys.split(' ').any(|one| one.as_bytes() == key));
+    let harmless = is_listed(&HARMLESS, section, key);
     // A URL may name a program as well (gitremote-helpers(7), git-remote-ext(1)), and how to update a submodule a command.
     harmless && !value.windows(2).any(|two| two == b"::") && !value.trim_ascii_start().starts_with(b"!")
 }

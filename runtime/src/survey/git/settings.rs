@@ -8,6 +8,12 @@ pub(super) fn settings(text: &[u8]) -> Vec<Setting> {
     entries(text).into_iter().map(|entry| (entry.section, entry.key, entry.value.unwrap_or_default())).collect()
 }
 
+/// Whether a list of sections and their keys has this one; `*` is all of a section.
+pub(super) fn is_listed(list: &[(&str, &str)], section: &[u8], key: &[u8]) -> bool {
+    let keys = list.iter().find(|(name, _)| name.as_bytes() == section).map(|(_, keys)| keys);
+    keys.is_some_and(|keys| *keys == "*" || keys.split(' ').any(|one| one.as_bytes() == key))
+}
+
 /// A setting with all that is said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
