@@ -37,6 +37,8 @@ const MASKS: Slot = 1;
 const MOUNT: Slot = 2;
 /// The directory whose entries are being mounted on.
 const PLACE: Slot = 3;
+/// The caller's umask, which is for its commands.
+const UMASK: Slot = 4;
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -112,7 +114,7 @@ pub(crate) fn cell(plan: &Plan, first: RawFd, ends: &Ends, entrance: Entrance, f
 pub(crate) fn opening() -> Result<(Vec<Step>, Laid)> {
     let mut compiler = Compiler::new(Laid::default());
     compiler.identity();
-    compiler.steps.extend([Step::SessionKeyring, Step::LoopbackUp, Step::PrivateMounts]);
+    compiler.steps.extend([Step::SessionKeyring, Step::LoopbackUp, Step::PrivateMounts, Step::ExactModes(UMASK)]);
     compiler.root()?;
     compiler.devices()?;
     compiler.processes()?;
@@ -447,6 +449,7 @@ impl Compiler {
 
     /// Leaves the host's view and becomes pid 1.
     fn enter(&mut self, plan: &Plan, ends: &Ends, calls: Calls) {
+        self.step(Step::Umask(UMASK));
         self.step(Step::Pivot(ROOT));
         self.step(Step::Hear { socket: ends.control });
         self.confine(plan, ends, calls);

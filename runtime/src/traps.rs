@@ -96,16 +96,16 @@ impl Look<'_> {
         // What cannot be read here, git cannot read either.
         let Ok(entries) = entries_of(directory) else { return };
         let in_git = is_in_git(directory);
-        for path in entries {
+        for (path, kind) in entries {
             match path.file_name().map(OsStrExt::as_bytes) {
                 Some(b".git") if !in_git => self.repository(&path),
                 // Without a tree, or with one elsewhere: git takes a directory for one by what is in it.
                 Some(b"HEAD") if !in_git && is_repository(directory) => self.repository(directory),
                 _ => {}
             }
-            match kind_at(&path) {
-                Ok(Kind::Directory) if !is_of_objects(&path) && !self.knows(&path) => todo.push(path),
-                Ok(Kind::Symlink) if in_git => self.link(path),
+            match kind.or_else(|| kind_at(&path).ok()) {
+                Some(Kind::Directory) if !is_of_objects(&path) && !self.knows(&path) => todo.push(path),
+                Some(Kind::Symlink) if in_git && kind_at(&path).is_ok() => self.link(path),
                 _ => {}
             }
         }

@@ -267,7 +267,7 @@ impl Watch {
     /// Treats every entry of a directory as if it had just appeared.
     fn list(&mut self, directory: &Path, look: Look, on: Report<'_>) -> Result<(), WatchError> {
         match entries_of(directory) {
-            Ok(mut entries) => entries.try_for_each(|path| self.appeared(&path, look, false, on)),
+            Ok(mut entries) => entries.try_for_each(|(path, _)| self.appeared(&path, look, false, on)),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(()),
             Err(Errno::EACCES) if self.is_hidden(directory) => Ok(()),
             // Nobody can list it now, but its owner could change that from inside.

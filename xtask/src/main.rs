@@ -7,6 +7,7 @@ mod attacks;
 mod bench;
 mod ci;
 mod codegen;
+mod dist;
 mod e2e;
 mod kernels;
 mod ordinary;
@@ -43,6 +44,8 @@ enum Task {
     Tidy(tidy::Options),
     /// Launch time against bubblewrap and a bare exec, interleaved.
     Bench(bench::Options),
+    /// Build what is distributed: the static program, man pages and completions.
+    Dist(dist::Options),
     /// The approval page in a real Chromium.
     E2e(e2e::Options),
     /// Man pages, shell completions and the configuration schema.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::main(&options),
         Task::Tidy(options) => tidy::main(&options),
         Task::Bench(options) => bench::main(&options),
+        Task::Dist(options) => dist::main(&options),
         Task::E2e(options) => e2e::main(&options),
         Task::Codegen(options) => codegen::main(&options),
         Task::Api(options) => api::main(&options),

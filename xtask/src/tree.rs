@@ -83,8 +83,13 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
 
 /// Builds the `holdpoint` binary and says where it is.
 pub(crate) fn holdpoint(build: Build) -> Result<PathBuf> {
+    holdpoint_with(build, &[])
+}
+
+/// The same with flags for the compiler that concern the binary alone.
+pub(crate) fn holdpoint_with(build: Build, flags: &[&str]) -> Result<PathBuf> {
     let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "--package", "holdpoint", "--bin", "holdpoint"]);
+    cargo.args(["rustc", "--quiet", "--package", "holdpoint", "--bin", "holdpoint"]);
     match build {
         Build::Dev => {}
         Build::Release => drop(cargo.arg("--release")),
@@ -94,6 +99,6 @@ pub(crate) fn holdpoint(build: Build) -> Result<PathBuf> {
             cargo.args(["--release", "--target", STATIC]).env("RUSTFLAGS", "-C relocation-model=static");
         }
     }
-    process::run(&mut cargo)?;
+    process::run(cargo.arg("--").args(flags))?;
     Ok(target()?.join(build.directory()).join("holdpoint"))
 }

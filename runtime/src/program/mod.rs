@@ -27,7 +27,7 @@ const STACK: usize = 48 * 1024;
 /// Steps with the descriptors they use.
 pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
-    /// Filled by the child.
+    /// Filled by the child, mostly with descriptors.
     pub(crate) slots: [RawFd; SLOTS],
     /// The control group of version 2 in which the process begins.
     pub(crate) group: Option<RawFd>,

@@ -48,6 +48,14 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
         Step::Hostname(name) => call::set_hostname(name),
         Step::SessionKeyring => call::new_session_keyring(),
         Step::PrivateMounts => call::make_all_private(),
+        Step::ExactModes(before) => {
+            slots[*before] = call::set_umask(0);
+            Ok(())
+        }
+        Step::Umask(before) => {
+            call::set_umask(slots[*before]);
+            Ok(())
+        }
         Step::Filesystem { kind, options, attributes, to } => {
             let mut list = [(c"", c""); OPTIONS];
             let count = options.len().min(OPTIONS);

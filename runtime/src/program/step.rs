@@ -45,6 +45,10 @@ pub(crate) enum Step {
     Hostname(CString),
     SessionKeyring,
     PrivateMounts,
+    /// Gives what is made from here on the mode that is asked for; the umask until now goes to the slot.
+    ExactModes(Slot),
+    /// Sets the umask from the slot.
+    Umask(Slot),
     Filesystem {
         kind: &'static CStr,
         options: Vec<(&'static CStr, CString)>,
@@ -195,6 +199,7 @@ impl fmt::Display for Step {
             Self::Hostname(_) => f.write_str("set the host name"),
             Self::SessionKeyring => f.write_str("join a fresh session keyring"),
             Self::PrivateMounts => f.write_str("make the mount view private"),
+            Self::ExactModes(_) | Self::Umask(_) => f.write_str("set the umask"),
             Self::Filesystem { kind, .. } => write!(f, "make a new {} file system", show(kind)),
             Self::OverRoot(_) | Self::Pivot(_) => f.write_str("enter the new root"),
             Self::Receive { path: source, .. } | Self::CloneMount { source, .. } => {

@@ -26,7 +26,7 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::User;
 
 use super::protect::Guarded;
-use super::walk::{Kind, entries_of, entry_at, kind_at};
+use super::walk::{Kind, entries_of, entry_at, kind_at, real_directory};
 use super::{Mask, Protected, StandIn, SurveyError};
 use index::for_each_path;
 pub(crate) use own::OwnGit;
@@ -116,6 +116,9 @@ impl Guarded {
         // One repository has several trees, and each its own directory of hooks.
         let tree = tree.map(Path::to_owned).or_else(|| self.tree_of(git));
         let base = tree.as_deref().unwrap_or(git);
+        if !self.configured.insert((git.to_owned(), base.to_owned())) {
+            return;
+        }
         for name in ["config", "config.worktree"] {
             self.config(&git.join(name), base);
         }
@@ -223,20 +226,21 @@ impl Guarded {
 
     /// Protects what symlinks in a protected directory lead to: a hook is often one.
     pub(super) fn behind_links(&mut self, directory: &Path, depth: usize) {
-        // Most are not there, and to find out what a path really is takes a call for each of its parts.
-        let Ok(real) = kind_at(directory).map_err(io::Error::from).and_then(|_| directory.canonicalize()) else {
+        // Most are not there, or are files.
+        if !matches!(kind_at(directory), Ok(Kind::Directory | Kind::Symlink)) {
             return;
-        };
+        }
+        let Some(real) = real_directory(directory) else { return };
         let leads_out = !self.contains(&real) || self.areas().any(|area| area.starts_with(&real));
         if leads_out || !self.entered.insert(real.clone()) {
             return;
         }
-        for path in entries_of(&real).into_iter().flatten().take(MOST_LINKS) {
-            let kind = kind_at(&path);
-            if kind == Ok(Kind::Symlink) {
+        for (path, kind) in entries_of(&real).into_iter().flatten().take(MOST_LINKS) {
+            let kind = kind.or_else(|| kind_at(&path).ok());
+            if kind == Some(Kind::Symlink) {
                 self.keep_lexical(&path, StandIn::Socket);
             }
-            if depth > 0 && matches!(kind, Ok(Kind::Symlink | Kind::Directory)) {
+            if depth > 0 && matches!(kind, Some(Kind::Symlink | Kind::Directory)) {
                 self.behind_links(&path, depth - 1);
             }
         }

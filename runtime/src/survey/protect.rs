@@ -83,6 +83,8 @@ pub(crate) struct Guarded {
     /// Those that were followed already, each with the tree that it holds in, and the paths that they led to.
     pub(super) obeyed: HashSet<(PathBuf, PathBuf)>,
     pub(super) led: HashSet<PathBuf>,
+    /// Git directories whose configuration was followed, each with the tree that it holds in.
+    pub(super) configured: HashSet<(PathBuf, PathBuf)>,
     /// The directory of the name before, and whether something can be created there.
     looked: Option<(PathBuf, bool)>,
 }
@@ -103,6 +105,7 @@ impl Guarded {
             settings: HashMap::new(),
             obeyed: HashSet::new(),
             led: HashSet::new(),
+            configured: HashSet::new(),
             looked: None,
         }
     }
@@ -212,7 +215,13 @@ impl Guarded {
 
     /// An entry the walk met whose name is protected.
     pub(crate) fn named(&mut self, path: &Path) {
-        match (path.file_name().and_then(OsStr::to_str), path.parent(), kind_at(path)) {
+        let (name, parent) = (path.file_name().and_then(OsStr::to_str), path.parent());
+        let fixed = name.is_some_and(|name| name == ".git" || AT_THE_ROOT.contains(&name));
+        if fixed && parent.is_some_and(|parent| self.is_workspace(parent)) {
+            // Kept before the walk began.
+            return;
+        }
+        match (name, parent, kind_at(path)) {
             (Some("HEAD" | "config"), Some(parent), _) => {
                 if is_git_dir(parent) {
                     self.git_dir(parent, None);

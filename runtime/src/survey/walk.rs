@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::iter;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc::{DT_DIR, DT_FIFO, DT_LNK, DT_REG, DT_SOCK, DT_UNKNOWN};
@@ -33,6 +33,8 @@ pub(crate) const MOST_OUTSIDE: usize = 2_000_000;
 const MOST_ALIASES: usize = 20_000;
 /// What the kernel fills with entries at once.
 const BUFFER: usize = 64 << 10;
+/// The same for a directory that is read alone, and has few.
+const SMALL_BUFFER: usize = 4 << 10;
 /// ext, xfs, btrfs, tmpfs, f2fs, zfs; two have no name in every C library.
 const LOCAL: [FsType; 6] =
     [EXT4_SUPER_MAGIC, FsType(0x5846_5342), BTRFS_SUPER_MAGIC, TMPFS_MAGIC, F2FS_SUPER_MAGIC, FsType(0x2FC1_2FC1)];
@@ -358,12 +360,24 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     openat2(AT_FDCWD, path, how)
 }
 
-/// The paths of what is in a directory, which is opened as [`open_directory`] does.
-pub(crate) fn entries_of(directory: &Path) -> Result<impl Iterator<Item = PathBuf>, Errno> {
-    let entries = Dir::from_fd(open_directory(directory)?)?.into_iter().flatten();
-    let names =
-        entries.map(|entry| entry.file_name().to_bytes().to_owned()).filter(|name| !matches!(&name[..], b"." | b".."));
-    Ok(names.map(|name| directory.join(OsStr::from_bytes(&name))))
+/// What the directory `path` is really called. Mostly that, which the kernel tells with one call.
+pub(crate) fn real_directory(path: &Path) -> Option<PathBuf> {
+    let plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
+    if plain && open_directory(path).is_ok() { Some(path.components().collect()) } else { path.canonicalize().ok() }
+}
+
+/// The paths of what is in a directory, which is opened as [`open_directory`] does, and of which kind each is where the file
+/// system tells.
+pub(crate) fn entries_of(directory: &Path) -> Result<impl Iterator<Item = (PathBuf, Option<Kind>)>, Errno> {
+    let (open, at) = (open_directory(directory)?, directory.to_owned());
+    let mut buffer = vec![0; SMALL_BUFFER];
+    let batches = iter::from_fn(move || {
+        let length = entries::read(open.as_fd(), &mut buffer).ok().filter(|length| *length > 0)?;
+        let entries = entries::entries(&buffer[..length]);
+        let paths = entries.map(|entry| (at.join(OsStr::from_bytes(entry.name)), known_kind(entry.kind)));
+        Some(paths.collect::<Vec<_>>())
+    });
+    Ok(batches.flatten())
 }
 
 /// What is at `path`, without following it when it is a symlink. What only a reservation put there is not there.

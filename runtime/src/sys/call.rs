@@ -57,19 +57,20 @@ pub(crate) fn write_file(root: RawFd, path: &CStr, text: &[u8]) -> Result<()> {
     written.map(drop)
 }
 
-/// Creates `path` below `root` unless it exists; its parent must exist. The umask is the caller's and for its commands, the
-/// mode is meant.
+/// Sets this process's mask for the modes of what it makes and gives the one before (umask(2)).
+pub(crate) fn set_umask(mask: i32) -> i32 {
+    // SAFETY: takes and gives a number, and cannot fail.
+    unsafe { libc::umask(mask.cast_unsigned() as libc::mode_t) as i32 }
+}
+
+/// Creates `path` below `root` unless it exists; its parent must exist. The umask is taken from the mode.
 pub(crate) fn make_directory(root: RawFd, path: &CStr, mode: u32) -> Result<()> {
-    exists_is_fine(made_with(syscall!(SYS_mkdirat, root, path.as_ptr(), mode), root, path, mode))
+    exists_is_fine(syscall!(SYS_mkdirat, root, path.as_ptr(), mode))
 }
 
-/// Creates the empty file `path` below `root` unless it exists, with this mode.
+/// Creates the empty file `path` below `root` unless it exists; as [`make_directory`].
 pub(crate) fn make_file(root: RawFd, path: &CStr, mode: u32) -> Result<()> {
-    exists_is_fine(made_with(syscall!(SYS_mknodat, root, path.as_ptr(), libc::S_IFREG | mode, 0), root, path, mode))
-}
-
-fn made_with(made: Result<libc::c_long>, root: RawFd, path: &CStr, mode: u32) -> Result<libc::c_long> {
-    made.and_then(|_| syscall!(SYS_fchmodat, root, path.as_ptr(), mode))
+    exists_is_fine(syscall!(SYS_mknodat, root, path.as_ptr(), libc::S_IFREG | mode, 0))
 }
 
 /// Creates the symbolic link `path` below `root`.

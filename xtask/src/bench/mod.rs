@@ -14,8 +14,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::tree::Build;
-use crate::{requirements, tree};
+use crate::{dist, requirements, tree};
 use peers::Scene;
 use tables::Tables;
 
@@ -63,7 +62,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         Some(part) if !part.starts_holdpoint() => PathBuf::new(),
         _ => {
             requirements::ensure(requirements::BENCH)?;
-            tree::holdpoint(Build::Static)?
+            dist::build()?
         }
     };
     let place = tempfile::Builder::new().prefix("holdpoint-bench-").tempdir_in("/var/tmp")?;
