@@ -49,6 +49,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    thread,
 };
 
 /// Every namespace a process can have but that of control groups, which it makes when it is in its own, and time, which
@@ -349,8 +350,11 @@ impl Sandbox {
     /// Ends everything inside and waits until nothing runs there any more; what it has left can still be asked for.
     pub fn end(&self) {
         self.kill();
-        // Pid 1 alone has nothing to do any more.
-        if !self.is_emptied() {
+        if self.is_emptied() {
+            // Pid 1 has nothing to do any more but to end. Where it waits for our processor it goes first: its mounts are in the
+            // way when what was reserved is removed.
+            thread::yield_now();
+        } else {
             let mut gone = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
             while poll(&mut gone, PollTimeout::NONE) == Err(Errno::EINTR) {}
         }

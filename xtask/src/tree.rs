@@ -50,7 +50,7 @@ impl Build {
 }
 
 /// The target of [`Build::Static`].
-const STATIC: &str = env!("HOLDPOINT_STATIC");
+pub(crate) const STATIC: &str = env!("HOLDPOINT_STATIC");
 
 /// The standard library of that target, and a C compiler for SQLite.
 fn install_musl() -> Result<()> {

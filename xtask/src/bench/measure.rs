@@ -18,7 +18,7 @@ pub(super) struct Subject {
     /// The name in the table.
     pub name: &'static str,
     /// Makes the command anew for each start.
-    pub command: Box<dyn Fn() -> Command>,
+    pub command: Box<dyn Fn() -> Command + Send + Sync>,
     /// How it ends.
     pub code: i32,
     /// The mount namespace to start it in, unless it is ours.
@@ -26,7 +26,7 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    pub(super) fn new(name: &'static str, command: impl Fn() -> Command + 'static) -> Self {
+    pub(super) fn new(name: &'static str, command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
         Self { name, command: Box::new(command), code: 0, within: None }
     }
 

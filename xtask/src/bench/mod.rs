@@ -6,6 +6,7 @@ mod measure;
 mod others;
 mod peers;
 mod plot;
+mod running;
 mod tables;
 
 use std::fs;
@@ -72,7 +73,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         (Part::Launch, tables::launch as fn(&Scene, usize, &mut Tables) -> Result<()>),
         (Part::Hidden, tables::hidden),
         (Part::Library, tables::library),
-        (Part::Rate, tables::rate),
+        (Part::Rate, running::rate),
         (Part::Inside, tables::inside),
         (Part::Guard, judged::tables),
     ] {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -93,12 +94,12 @@ impl Scene {
 
     fn engine(&self, name: &'static str, bundle: &Path) -> Subject {
         let (bundle, state) = (bundle.to_owned(), self.place.join(format!("{name}-state")));
-        let count = std::cell::Cell::new(0);
+        let count = AtomicU32::new(0);
         Subject::new(name, move || {
-            count.set(count.get() + 1);
+            let number = count.fetch_add(1, Ordering::Relaxed);
             let mut command = Command::new(name);
             command.arg("--root").arg(&state).arg("run").arg("--bundle").arg(&bundle);
-            command.arg(format!("bench-{}-{}", std::process::id(), count.get()));
+            command.arg(format!("bench-{}-{number}", std::process::id()));
             command
         })
     }

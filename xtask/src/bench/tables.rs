@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 
 use super::measure::{self, Subject, Timing};
 use super::peers::Scene;
+use super::running;
 use crate::{process, tree};
 
 /// What was measured so far.
@@ -50,7 +50,19 @@ pub(super) fn launch(scene: &Scene, rounds: usize, tables: &mut Tables) -> Resul
     section(tables, "One command in a sandbox of its own: `/bin/true`", &timings)?;
     not_measured(tables, &absent)?;
     tables.launch = timings.iter().map(|timing| (timing.name, timing.median)).collect();
-    mounted(scene, rounds, tables)
+    in_repository(scene, rounds, tables)?;
+    mounted(scene, rounds, tables)?;
+    running::memory(scene, tables)
+}
+
+/// The same in a small git repository, most of whose protected parts are there and have to be looked at.
+fn in_repository(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
+    let repository = scene.place.join("repository");
+    plant(&repository, 40, 4, 0)?;
+    fs::write(repository.join("AGENTS.md"), "Rules.\n")?;
+    into_git(&repository)?;
+    let subjects = [Scene::bare(), scene.bubblewrap(&repository, Vec::new()), scene.holdpoint("launch", &repository)];
+    section(tables, "The same in a git repository", &measure::interleaved(&subjects, rounds)?)
 }
 
 /// The same where the host has many mounts, as container engines and package managers leave them: a new mount namespace is a
@@ -154,39 +166,6 @@ pub(super) fn library(_: &Scene, rounds: usize, tables: &mut Tables) -> Result<(
     Ok(())
 }
 
-/// How many a second, from two workers: `/bin/true`, most of whose time is the loading of libc, and the smallest program there
-/// is here, with which only the sandbox counts.
-pub(super) fn rate(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
-    let count = rounds.max(20);
-    let empty = scene.empty();
-    let smallest = empty.join("smallest");
-    costs(&["smallest", smallest.to_str().context("a path in UTF-8")?])?;
-    for (title, payload, code) in [("`/bin/true`", Path::new("/bin/true"), 0), ("the smallest program", &smallest, 64)]
-    {
-        writeln!(tables.text, "## Commands per second, two workers: {title}\n")?;
-        writeln!(tables.text, "| | per second | × bubblewrap |\n|---|---:|---:|")?;
-        let mut rates = Vec::new();
-        for subject in [
-            Scene::bare_of(payload),
-            scene.bubblewrap_of(&empty, Vec::new(), payload),
-            scene.holdpoint_of("launch", &empty, payload),
-        ] {
-            let subject = Subject { code, ..subject };
-            rates.push((subject.name.to_owned(), per_second(&subject, count)?));
-        }
-        let payload = payload.to_str().context("a path in UTF-8")?;
-        let empty = empty.to_str().context("a path in UTF-8")?;
-        let living = costs(&["rate", &(count * 20).to_string(), empty, payload, &code.to_string()])?;
-        rates.extend(living.into_iter().map(|(_, rate)| ("living sandbox".to_owned(), rate)));
-        let bubblewrap = rates[1].1;
-        for (name, rate) in rates {
-            writeln!(tables.text, "| {name} | {rate:.0} | {:.2} |", rate / bubblewrap)?;
-        }
-        tables.text.push('\n');
-    }
-    Ok(())
-}
-
 /// What commands cost inside against outside.
 pub(super) fn inside(scene: &Scene, rounds: usize, tables: &mut Tables) -> Result<()> {
     let rounds = (rounds / 5).max(5).to_string();
@@ -230,9 +209,7 @@ pub(super) fn works(scene: &Scene) -> Result<[Work; 5]> {
         "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n",
     )?;
     fs::write(project.join("src/main.rs"), "fn main() {\n    println!(\"hello\");\n}\n")?;
-    for words in [&["init", "--quiet"][..], &["add", "--all"]] {
-        process::run(std::process::Command::new("git").arg("-C").arg(&large).args(words).stdout(Stdio::null()))?;
-    }
+    into_git(&large)?;
     let work = |name, directory: &Path, command| Work { name, directory: directory.to_owned(), command };
     Ok([
         work("`git status` of 100,000 files", &large, &["git", "status", "--porcelain"]),
@@ -249,6 +226,14 @@ pub(super) fn works(scene: &Scene) -> Result<[Work; 5]> {
             &["sh", "-c", "touch src/main.rs && cargo build --quiet --offline"],
         ),
     ])
+}
+
+/// Makes a directory a repository that knows its files.
+fn into_git(directory: &Path) -> Result<()> {
+    for words in [&["init", "--quiet"][..], &["add", "--all"]] {
+        process::run(std::process::Command::new("git").arg("-C").arg(directory).args(words).stdout(Stdio::null()))?;
+    }
+    Ok(())
 }
 
 /// Makes `files` files in `directories` directories, the first of which, `denied` in all, are named `.env…`. Gives those.
@@ -271,7 +256,7 @@ fn plant(root: &Path, files: usize, directories: usize, denied: usize) -> Result
 }
 
 /// What the runtime's own example measured: names and numbers.
-fn costs(arguments: &[&str]) -> Result<Vec<(String, f64)>> {
+pub(super) fn costs(arguments: &[&str]) -> Result<Vec<(String, f64)>> {
     let mut cargo = tree::cargo();
     cargo.args(["run", "--quiet", "--release", "--package", "holdpoint-runtime", "--example", "costs", "--"]);
     let output = cargo.args(arguments).stderr(Stdio::inherit()).output()?;
@@ -287,39 +272,6 @@ fn numbers(text: &str) -> Result<Vec<(String, f64)>> {
         Ok((name.to_owned(), number.trim().parse()?))
     };
     text.lines().map(line).collect()
-}
-
-/// Starts a subject `count` times from each of two processes, as fast as it goes.
-fn per_second(subject: &Subject, count: usize) -> Result<f64> {
-    let begun = Instant::now();
-    let mut running = Vec::new();
-    for _ in 0..2 {
-        running.push((start(subject)?, count - 1));
-    }
-    let mut failed = false;
-    while !running.is_empty() {
-        for (child, left) in &mut running {
-            // One after the other, but both are always under way.
-            failed |= child.wait()?.code() != Some(subject.code);
-            if *left > 0 {
-                *left -= 1;
-                *child = start(subject)?;
-            } else {
-                *left = usize::MAX;
-            }
-        }
-        running.retain(|(_, left)| *left != usize::MAX);
-    }
-    if failed {
-        bail!("{} failed when two ran at once", subject.name);
-    }
-    Ok(2.0 * count as f64 / begun.elapsed().as_secs_f64())
-}
-
-fn start(subject: &Subject) -> Result<std::process::Child> {
-    let mut command = (subject.command)();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().with_context(|| format!("could not start {}", subject.name))
 }
 
 /// One table of times, with ratios to the first two.

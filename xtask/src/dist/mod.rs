@@ -3,16 +3,17 @@
 //! The program is one static file. Its functions stand in the order in which a launch first uses them: what a launch reads
 //! of the file lies together then, so the kernel maps half as much of it and interrupts it half as often to do so.
 
-#[cfg(target_arch = "x86_64")]
 mod order;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::tree::{self, Build};
+use crate::process;
+use crate::tree::{self, Build, STATIC};
 
 /// Options of `cargo xtask dist`.
 #[derive(clap::Args)]
@@ -47,17 +48,32 @@ pub(crate) fn main(_: &Options) -> Result<bool> {
 
 /// Builds the program as it is distributed and says where it is.
 pub(crate) fn build() -> Result<PathBuf> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let named = tree::holdpoint_with(Build::Static, &["-C", "strip=none"])?;
-        match order::script(&named) {
-            Ok(script) => {
-                let path = tree::target()?.join("launch.ld");
-                fs::write(&path, script)?;
-                return tree::holdpoint_with(Build::Static, &["-C", &format!("link-arg=-Wl,-T,{}", path.display())]);
-            }
-            Err(error) => eprintln!("the functions stay in the compiler's order: {error:#}"),
-        }
-    }
-    tree::holdpoint(Build::Static)
+    let target = tree::target()?;
+    let (arguments, script) = (target.join("launch.args"), target.join("launch.ld"));
+    let ordered = || -> Result<PathBuf> {
+        // The same flags both times: functions get their names with them.
+        let response = format!("link-arg=@{}", arguments.display());
+        let link = |lines: &str| {
+            fs::write(&arguments, lines)?;
+            process::run(tree::cargo().args([
+                "clean",
+                "--quiet",
+                "--package",
+                "holdpoint",
+                "--release",
+                "--target",
+                STATIC,
+            ]))?;
+            tree::holdpoint_with(Build::Static, &["-C", "strip=none", "-C", &response])
+        };
+        fs::write(&script, order::script(&link("")?)?)?;
+        let named = link(&format!("-Wl,-T,{}", script.display()))?;
+        let stripped = target.join("holdpoint");
+        process::run(Command::new("strip").arg("-o").arg(&stripped).arg(named))?;
+        Ok(stripped)
+    };
+    ordered().or_else(|error| {
+        eprintln!("the functions stay in the compiler's order: {error:#}");
+        tree::holdpoint(Build::Static)
+    })
 }

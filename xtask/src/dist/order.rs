@@ -27,8 +27,11 @@ const STOP: u8 = 0xCC;
 /// A launch that takes longer does not come to its end.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the second launch knows beside the first.
-const CONFIG: &str = "[profile.default]\ndeny_read_paths = [\"**/.env\", \"**/.env.*\"]\n";
+/// What somebody who has read the documentation has, without the questions.
+const CONFIG: &str = concat!(
+    include_str!("../../../docs/examples/production-adjacent.toml"),
+    "[profile.followed]\nextends = \"production-adjacent\"\napproval_policy = \"full-auto\"\n",
+);
 
 /// A program's functions by their address; one can have several names.
 type Functions = BTreeMap<u64, Vec<String>>;
@@ -39,17 +42,20 @@ pub(super) fn script(binary: &Path) -> Result<String> {
     let home = tempfile::tempdir()?;
     let workspace = home.path().join("work");
     fs::create_dir(&workspace)?;
-    let mut order = launch(binary, &functions, home.path(), &workspace).context("follow a launch")?;
+    let mut order = launch(binary, &functions, &workspace, &["--approval", "full-auto"])?;
     // What is used only where there is more to do comes after.
     for words in [&["init", "--quiet"][..], &["config", "user.name", "somebody"]] {
         process::run(Command::new("git").arg("-C").arg(&workspace).args(words))?;
     }
-    fs::write(workspace.join("AGENTS.md"), "Rules.\n")?;
-    fs::write(workspace.join(".env"), "KEY=value\n")?;
-    let settings = home.path().join(".config/holdpoint");
-    fs::create_dir_all(&settings)?;
-    fs::write(settings.join("config.toml"), CONFIG)?;
-    order.extend(launch(binary, &functions, home.path(), &workspace).context("follow a second launch")?);
+    let config = home.path().join("holdpoint.toml");
+    let files =
+        [("work/AGENTS.md", "Rules.\n"), ("work/.env", "KEY=value\n"), (".gitconfig", "[user]\n\tname = Somebody\n")];
+    for (path, text) in files.into_iter().chain([("holdpoint.toml", CONFIG)]) {
+        fs::write(home.path().join(path), text)?;
+    }
+    let [config, shown] = [&config, &workspace].map(|path| path.to_string_lossy());
+    let flags = ["--config", &config, "--profile", "followed", "--workspace", &shown];
+    order.extend(launch(binary, &functions, &workspace, &flags)?);
     let mut listed = HashSet::new();
     let mut script = String::from("SECTIONS\n{\n  .text.launch :\n  {\n");
     for name in order.iter().filter(|name| listed.insert(name.as_str())) {
@@ -75,13 +81,16 @@ fn functions(binary: &Path) -> Result<Functions> {
     Ok(functions)
 }
 
-/// The names of the functions that one launch uses, in the order of their first use.
-fn launch(binary: &Path, functions: &Functions, home: &Path, workspace: &Path) -> Result<Vec<String>> {
+/// The names of the functions that one launch in `workspace` uses, in the order of their first use.
+fn launch(binary: &Path, functions: &Functions, workspace: &Path, flags: &[&str]) -> Result<Vec<String>> {
+    let home = workspace.parent().context("a home around the workspace")?;
     // Waits to be followed.
     let mut child = Command::new("sh")
         .args(["-c", "read go && exec \"$@\"", "sh"])
         .arg(binary)
-        .args(["run", "--approval", "full-auto", "--", "true"])
+        .arg("run")
+        .args(flags)
+        .args(["--", "true"])
         .current_dir(workspace)
         .env("HOME", home)
         .stdin(Stdio::piped())
@@ -103,7 +112,7 @@ fn launch(binary: &Path, functions: &Functions, home: &Path, workspace: &Path) -
     watch.join().ok();
     let (code, order) = followed?;
     if code != 0 {
-        bail!("`holdpoint run` ended with {code}");
+        bail!("`holdpoint run {}` ended with {code} when it was followed", flags.join(" "));
     }
     Ok(order)
 }
@@ -167,6 +176,7 @@ impl Stopped {
     }
 
     /// Takes away the breakpoint that has stopped a thread; gives the names of the function there.
+    #[cfg(target_arch = "x86_64")]
     fn lift<'a>(&self, thread: Pid, functions: &'a Functions) -> Result<Option<&'a Vec<String>>> {
         let mut registers = ptrace::getregs(thread)?;
         let address = registers.rip - 1;
@@ -175,5 +185,10 @@ impl Stopped {
         registers.rip = address;
         ptrace::setregs(thread, registers)?;
         Ok(functions.get(&address))
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn lift<'a>(&self, _: Pid, _: &'a Functions) -> Result<Option<&'a Vec<String>>> {
+        bail!("breakpoints are known for x86_64 alone");
     }
 }
