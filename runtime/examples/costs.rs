@@ -60,23 +60,35 @@ fn start(rounds: usize, mib: usize) -> Result<()> {
     let living = builder.start()?;
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        times[0].push(timed(|| Ok(std::process::Command::new("/bin/true").status()?))?);
-        times[1].push(timed(|| Ok(builder.start()?.command("/bin/true").status()?))?);
-        times[2].push(timed(|| Ok(living.command("/bin/true").status()?))?);
+        times[0].push(timed(bare)?);
+        times[1].push(timed(|| quiet(&builder.start()?, "/bin/true"))?);
+        times[2].push(timed(|| quiet(&living, "/bin/true"))?);
     }
     drop(held);
     print(["bare spawn", "fresh sandbox", "next command in a living sandbox"].into_iter().zip(&mut times));
     Ok(())
 }
 
+fn bare() -> Result<ExitStatus> {
+    let mut command = std::process::Command::new("/bin/true");
+    Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?)
+}
+
+/// The same inside: nothing of what is measured then depends on where our own streams lead.
+fn quiet(sandbox: &Sandbox, program: &str) -> Result<ExitStatus> {
+    let null = holdpoint_runtime::Stdio::null;
+    Ok(sandbox.command(program).stdin(null()).stdout(null()).stderr(null()).status()?)
+}
+
 fn rate(count: usize, directory: &Path, program: &str, code: i32) -> Result<()> {
     const WORKERS: usize = 2;
-    let living = builder(directory).start()?;
+    let builder = builder(directory);
+    let sandboxes = (0..WORKERS).map(|_| builder.start()).collect::<std::result::Result<Vec<_>, _>>()?;
     let begun = Instant::now();
     let worker =
-        || (0..count).all(|_| living.command(program).status().is_ok_and(|status| status.code() == Some(code)));
+        |living: &Sandbox| (0..count).all(|_| quiet(living, program).is_ok_and(|status| status.code() == Some(code)));
     let done = thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = sandboxes.iter().map(|living| scope.spawn(move || worker(living))).collect();
         workers.into_iter().all(|worker| worker.join().unwrap_or(false))
     });
     if !done {

@@ -24,6 +24,10 @@ pub(crate) const BUILD: &[Requirement] = &[need(&["cc"], "gcc"), need(&["git"], 
 /// For the static build.
 pub(crate) const STATIC: &[Requirement] = &[need(&["musl-gcc"], "musl-tools")];
 
+/// For putting its functions in order.
+pub(crate) const ORDER: &[Requirement] =
+    &[need(&["nm"], "binutils"), need(&["strip"], "binutils"), need(&["git"], "git")];
+
 /// For the tests of the crates.
 pub(crate) const TESTS: &[Requirement] = &[
     need(&["cc"], "gcc"),

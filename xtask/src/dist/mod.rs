@@ -12,8 +12,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process;
 use crate::tree::{self, Build, STATIC};
+use crate::{process, requirements};
 
 /// Options of `cargo xtask dist`.
 #[derive(clap::Args)]
@@ -48,6 +48,7 @@ pub(crate) fn main(_: &Options) -> Result<bool> {
 
 /// Builds the program as it is distributed and says where it is.
 pub(crate) fn build() -> Result<PathBuf> {
+    requirements::ensure(requirements::ORDER)?;
     let target = tree::target()?;
     let (arguments, script) = (target.join("launch.args"), target.join("launch.ld"));
     let ordered = || -> Result<PathBuf> {

@@ -122,7 +122,8 @@ fn follow(first: Pid, binary: &Path, functions: &Functions) -> Result<(i32, Vec<
     let binary = binary.canonicalize()?;
     let (mut memory, mut order, mut ended) = (None, Vec::new(), -1);
     loop {
-        match waitpid(None, Some(WaitPidFlag::__WALL)) {
+        // Other threads have children of their own.
+        match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
             Err(Errno::ECHILD) => return Ok((ended, order)),
             Ok(WaitStatus::Exited(pid, code)) if pid == first => ended = code,
             Ok(WaitStatus::PtraceEvent(pid, _, PTRACE_EVENT_EXEC)) if pid == first => {
@@ -190,5 +191,30 @@ impl Stopped {
     #[cfg(not(target_arch = "x86_64"))]
     fn lift<'a>(&self, _: Pid, _: &'a Functions) -> Result<Option<&'a Vec<String>>> {
         bail!("breakpoints are known for x86_64 alone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_come_in_the_order_of_their_first_use_and_unused_ones_not_at_all() {
+        let home = tempfile::tempdir().unwrap();
+        let (source, binary, workspace) = (home.path().join("p.c"), home.path().join("p"), home.path().join("work"));
+        fs::create_dir(&workspace).unwrap();
+        let text = "#include <pthread.h>\n\
+            void first(void) {}\nvoid second(void) {}\nvoid never(void) {}\n\
+            void *thread(void *at) { first(); return at; }\n\
+            int main(void) { pthread_t other; second();\n\
+            pthread_create(&other, 0, thread, 0); pthread_join(other, 0); second(); return 0; }\n";
+        fs::write(&source, text).unwrap();
+        let built = Command::new("cc").args(["-O0", "-static", "-no-pie", "-o"]).args([&binary, &source]).status();
+        assert!(built.unwrap().success());
+        let functions = functions(&binary).unwrap();
+        let order = launch(&binary, &functions, &workspace, &[]).unwrap();
+        let ours = ["main", "first", "second", "thread", "never"];
+        let order: Vec<&str> = order.iter().map(String::as_str).filter(|name| ours.contains(name)).collect();
+        assert_eq!(order, ["main", "second", "thread", "first"]);
     }
 }
