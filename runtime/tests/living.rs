@@ -10,8 +10,11 @@ use holdpoint_runtime::{Access, Error, Limit, Limits, Opening, Sandbox, Stdio};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     env, fs,
-    io::{Read, Write},
-    os::{fd::AsFd, unix::process::ExitStatusExt},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::{fs::FileExt, process::ExitStatusExt},
+    },
     process, thread,
 };
 use tempfile::TempDir;
@@ -126,6 +129,55 @@ fn a_megabyte_of_arguments_arrives() {
     let many: Vec<String> = (0..10_000).map(|number| format!("{number:0100}")).collect();
     let output = sandbox.command("sh").args(["-c", "echo $#", "sh"]).args(&many).output().unwrap();
     assert_eq!(output.stdout, b"10000\n");
+}
+
+#[test]
+fn more_arguments_than_a_command_can_have_are_said_to_be_too_many() {
+    let (_workspace, sandbox) = sandbox();
+    for count in [30, 100] {
+        let many = vec!["x".repeat(100_000); count];
+        let error = sandbox.command("true").args(&many).spawn().unwrap_err();
+        let Error::Spawn { stage: "execute", source, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(source.kind(), io::ErrorKind::ArgumentListTooLong, "{count}");
+        assert!(sandbox.command("true").status().unwrap().success());
+    }
+}
+
+/// Nobody but root can look into pid 1 at all.
+#[test]
+fn nothing_of_a_command_stays_in_pid_1() {
+    let (_workspace, sandbox) = sandbox();
+    let info = format!("/proc/self/fdinfo/{}", sandbox.pidfd().as_raw_fd());
+    let info = fs::read_to_string(info).unwrap();
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim();
+    for length in [10, 25_000] {
+        let secret = format!("{}{}", "word".repeat(length), process::id());
+        let mut child = sandbox
+            .command("sh")
+            .args(["-c", "read line"])
+            .env("SECRET", &secret)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        match (fs::File::open(format!("/proc/{pid}/mem")), nix::unistd::geteuid().is_root()) {
+            (Ok(memory), true) => {
+                let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+                let parts = maps.lines().filter(|line| line.contains(" rw-p ")).map(|line| {
+                    let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+                    (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap())
+                });
+                for (from, to) in parts {
+                    let mut part = vec![0; usize::try_from(to - from).unwrap()];
+                    memory.read_exact_at(&mut part, from).unwrap();
+                    assert!(!part.windows(16).any(|bytes| bytes == &secret.as_bytes()[..16]), "{length} at {from:x}");
+                }
+            }
+            (opened, false) => assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::PermissionDenied),
+            (Err(error), true) => panic!("{error}"),
+        }
+        child.stdin.take();
+        assert!(child.wait().is_ok());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use crate::{
     clone::clone_with_entry,
     files, restricted,
+    room::Room,
     syscall::{self, Result},
     wire::{
         CONTROL, ENDED, FAILED, GIVEN, Image, LAST, LISTENING, NOBODY_LEFT, NULL, RESOURCES, RUN, Reply, Request, SAME_UMASK, SIGNAL, SIGNAL_ONE, STAGE_DIRECTORY,
@@ -15,7 +16,6 @@ use core::{ffi::CStr, mem, ptr};
 
 /// Commands that can run at one time in one sandbox.
 const ROOM: usize = 512;
-const STACK: usize = 16 * 1024;
 const CLONE_VM_VFORK: usize = 0x100 | 0x4000;
 const SIGCHLD: usize = 17;
 
@@ -33,6 +33,7 @@ pub(crate) fn serve() -> ! {
     syscall::block_signals();
     syscall::default_actions();
     let Ok(children) = syscall::child_signals() else { syscall::exit(71) };
+    let Ok(room) = Room::new() else { syscall::exit(71) };
     let mut running = [FREE; ROOM];
     loop {
         let [asked, ended] = syscall::wait_readable([CONTROL, children]);
@@ -43,7 +44,7 @@ pub(crate) fn serve() -> ! {
             }
         }
         if asked {
-            receive(&mut running);
+            receive(&mut running, &room);
         }
     }
 }
@@ -61,7 +62,7 @@ fn report_end(running: &mut [Running; ROOM], pid: i32, status: i32) {
     }
 }
 
-fn receive(running: &mut [Running; ROOM]) {
+fn receive(running: &mut [Running; ROOM], room: &Room) {
     let mut packet = [0u8; mem::size_of::<Request>()];
     let mut fds = [-1; 8];
     let Ok((length, count)) = syscall::receive(CONTROL, &mut packet, &mut fds) else { return };
@@ -71,7 +72,7 @@ fn receive(running: &mut [Running; ROOM]) {
     // SAFETY: the packet holds a request, which is plain numbers.
     let request: Request = unsafe { ptr::read_unaligned(packet.as_ptr().cast()) };
     match request.op {
-        RUN if count == 5 || count == 6 => run(running, &request, &fds),
+        RUN if count == 5 || count == 6 => run(running, room, &request, &fds),
         TRAP if count == 2 => trap(&request, fds[0], fds[1]),
         SIGNAL => {
             for entry in running.iter().filter(|entry| entry.pid > 0 && entry.id == request.id) {
@@ -104,12 +105,12 @@ fn trap(request: &Request, program: i32, reply: i32) {
     syscall::close(reply);
 }
 
-fn run(running: &mut [Running; ROOM], request: &Request, fds: &[i32; 8]) {
+fn run(running: &mut [Running; ROOM], room: &Room, request: &Request, fds: &[i32; 8]) {
     let [image, reply, input, output, error, layer, ..] = *fds;
     let standard = [input, output, error];
     let mut master = -1;
     let started = match running.iter().position(|entry| entry.pid == 0) {
-        Some(slot) => start(request, image, standard, layer, &mut master).map(|pid| (slot, pid)),
+        Some(slot) => start(request, room, image, standard, layer, &mut master).map(|pid| (slot, pid)),
         None => Err((STAGE_ROOM, 11)),
     };
     match started {
@@ -154,36 +155,22 @@ struct Command {
 
 type Failure = (u32, i32);
 
-fn start(request: &Request, image: i32, standard: [i32; 3], layer: i32, master: &mut i32) -> core::result::Result<i32, Failure> {
-    let room = |errno| (STAGE_ROOM, errno);
-    let length = request.length as usize;
-    let text = syscall::map(image, length).map_err(room)?;
+fn start(request: &Request, room: &Room, image: i32, standard: [i32; 3], layer: i32, master: &mut i32) -> core::result::Result<i32, Failure> {
+    let mut laid = room.read(image, request.length as usize).map_err(|errno| (STAGE_EXECUTE, errno))?;
     // SAFETY: the host wrote an image of this length, beginning with its header.
-    let header: Image = unsafe { ptr::read_unaligned(text.cast()) };
-    let strings = 1 + header.programs as usize + header.arguments as usize + header.variables as usize;
-    let table_length = (strings + 4) * mem::size_of::<usize>() + STACK;
-    let table = match syscall::map(-1, table_length) {
-        Ok(table) => table,
-        Err(errno) => {
-            syscall::unmap(text, length);
-            return Err(room(errno));
-        }
-    };
-    // SAFETY: the table has room for every pointer, the terminators and the stack above them.
-    let mut command = unsafe { lay_out(text, length, &header, table.cast(), standard) };
+    let header: Image = unsafe { ptr::read_unaligned(laid.text().cast()) };
+    let strings = header.programs as usize + header.arguments as usize + header.variables as usize;
+    let table = laid.table(strings + 3).map_err(|errno| (STAGE_EXECUTE, errno))?;
+    // SAFETY: the table has room for every pointer and the three terminators.
+    let mut command = unsafe { lay_out(laid.text(), request.length as usize, &header, table, standard) };
     command.layer = layer;
     let streams = prepare_null(request, &mut command).and_then(|()| prepare_terminal(request, &mut command, master));
-    let result = streams.map_err(|errno| (STAGE_TERMINAL, errno)).and_then(|()| {
-        let stack_top = (table as usize + table_length) & !15;
-        spawn(&mut command, stack_top)
-    });
+    let result = streams.map_err(|errno| (STAGE_TERMINAL, errno)).and_then(|()| spawn(&mut command, laid.stack()));
     for fd in [command.terminal, command.null] {
         if fd >= 0 {
             syscall::close(fd);
         }
     }
-    syscall::unmap(table, table_length);
-    syscall::unmap(text, length);
     result
 }
 
@@ -210,7 +197,7 @@ unsafe fn lay_out(text: *mut u8, length: usize, header: &Image, table: *mut *con
             unsafe { *table.add(slot) = next() };
             slot += 1;
         }
-        // The memory came zeroed: the terminator is there already.
+        // The table came zeroed: the terminator is there already.
         slot += 1;
         first
     };

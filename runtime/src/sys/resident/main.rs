@@ -12,6 +12,7 @@ mod files;
 mod init;
 mod memory;
 mod restricted;
+mod room;
 mod opener;
 #[allow(dead_code, reason = "each side of the conversation uses its half")]
 #[path = "../opener_wire.rs"]

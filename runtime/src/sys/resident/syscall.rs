@@ -16,7 +16,7 @@ mod number {
     pub(super) const GETPPID: usize = 110; pub(super) const FCNTL: usize = 72;
     pub(super) const DUP3: usize = 292; pub(super) const READ: usize = 0; pub(super) const NEWFSTATAT: usize = 262;
     pub(super) const SECCOMP: usize = 317; pub(super) const READLINKAT: usize = 267;
-    pub(super) const PRLIMIT64: usize = 302;
+    pub(super) const PRLIMIT64: usize = 302; pub(super) const PREAD64: usize = 17; pub(super) const MADVISE: usize = 28;
 }
 #[cfg(target_arch = "aarch64")]
 #[rustfmt::skip]
@@ -31,7 +31,7 @@ mod number {
     pub(super) const GETPPID: usize = 173; pub(super) const FCNTL: usize = 25;
     pub(super) const DUP3: usize = 24; pub(super) const READ: usize = 63; pub(super) const NEWFSTATAT: usize = 79;
     pub(super) const SECCOMP: usize = 277; pub(super) const READLINKAT: usize = 78;
-    pub(super) const PRLIMIT64: usize = 261;
+    pub(super) const PRLIMIT64: usize = 261; pub(super) const PREAD64: usize = 67; pub(super) const MADVISE: usize = 233;
 }
 pub(crate) use number::CLONE;
 // The newer calls have one number on every architecture.
@@ -216,6 +216,16 @@ pub(crate) fn map(fd: i32, length: usize) -> Result<*mut u8> {
 
 pub(crate) fn unmap(address: *mut u8, length: usize) {
     if call(number::MUNMAP, [address as usize, length, 0, 0, 0, 0]).is_err() {}
+}
+
+/// Reads up to `length` bytes of `fd` from `from` on.
+pub(crate) fn read_at(fd: i32, to: *mut u8, length: usize, from: usize) -> Result<usize> {
+    call(number::PREAD64, [fd as usize, to as usize, length, from, 0, 0])
+}
+
+/// Gives the content of mapped memory back: it reads as zero from here on (MADV_DONTNEED).
+pub(crate) fn forget(address: *mut u8, length: usize) {
+    if call(number::MADVISE, [address as usize, length, 4, 0, 0, 0]).is_err() {}
 }
 
 /// Installs a filter of `length` bytes that has a listener, and returns that. Once a call has been taken up by the
