@@ -103,9 +103,9 @@ impl Look<'_> {
                 Some(b"HEAD") if !in_git && is_repository(directory) => self.repository(directory),
                 _ => {}
             }
-            match kind.or_else(|| kind_at(&path).ok()) {
-                Some(Kind::Directory) if !is_of_objects(&path) && !self.knows(&path) => todo.push(path),
-                Some(Kind::Symlink) if in_git && kind_at(&path).is_ok() => self.link(path),
+            match kind {
+                Kind::Directory if !is_of_objects(&path) && !self.knows(&path) => todo.push(path),
+                Kind::Symlink if in_git && kind_at(&path).is_ok() => self.link(path),
                 _ => {}
             }
         }

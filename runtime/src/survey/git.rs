@@ -236,11 +236,10 @@ impl Guarded {
             return;
         }
         for (path, kind) in entries_of(&real).into_iter().flatten().take(MOST_LINKS) {
-            let kind = kind.or_else(|| kind_at(&path).ok());
-            if kind == Some(Kind::Symlink) {
+            if kind == Kind::Symlink {
                 self.keep_lexical(&path, StandIn::Socket);
             }
-            if depth > 0 && matches!(kind, Some(Kind::Symlink | Kind::Directory)) {
+            if depth > 0 && matches!(kind, Kind::Symlink | Kind::Directory) {
                 self.behind_links(&path, depth - 1);
             }
         }

@@ -366,15 +366,18 @@ pub(crate) fn real_directory(path: &Path) -> Option<PathBuf> {
     if plain && open_directory(path).is_ok() { Some(path.components().collect()) } else { path.canonicalize().ok() }
 }
 
-/// The paths of what is in a directory, which is opened as [`open_directory`] does, and of which kind each is where the file
-/// system tells.
-pub(crate) fn entries_of(directory: &Path) -> Result<impl Iterator<Item = (PathBuf, Option<Kind>)>, Errno> {
+/// The paths of what is in a directory, which is opened as [`open_directory`] does, and what each is: also what only a
+/// reservation put there.
+pub(crate) fn entries_of(directory: &Path) -> Result<impl Iterator<Item = (PathBuf, Kind)>, Errno> {
     let (open, at) = (open_directory(directory)?, directory.to_owned());
     let mut buffer = vec![0; SMALL_BUFFER];
     let batches = iter::from_fn(move || {
         let length = entries::read(open.as_fd(), &mut buffer).ok().filter(|length| *length > 0)?;
-        let entries = entries::entries(&buffer[..length]);
-        let paths = entries.map(|entry| (at.join(OsStr::from_bytes(entry.name)), known_kind(entry.kind)));
+        let paths = entries::entries(&buffer[..length]).filter_map(|entry| {
+            let name = OsStr::from_bytes(entry.name);
+            let look = || fstatat(&open, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok().as_ref().map(Kind::of);
+            Some((at.join(name), known_kind(entry.kind).or_else(look)?))
+        });
         Some(paths.collect::<Vec<_>>())
     });
     Ok(batches.flatten())

@@ -71,6 +71,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
     let mut tables = Tables::default();
     for (part, measure) in [
         (Part::Launch, tables::launch as fn(&Scene, usize, &mut Tables) -> Result<()>),
+        (Part::Launch, running::memory),
         (Part::Hidden, tables::hidden),
         (Part::Library, tables::library),
         (Part::Rate, running::rate),

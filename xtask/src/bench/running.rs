@@ -69,7 +69,7 @@ fn once(subject: &Subject) -> Result<()> {
 }
 
 /// What the launcher holds while its command runs.
-pub(super) fn memory(scene: &Scene, tables: &mut Tables) -> Result<()> {
+pub(super) fn memory(scene: &Scene, _: usize, tables: &mut Tables) -> Result<()> {
     let (empty, payload) = (scene.empty(), Path::new("/bin/cat"));
     writeln!(tables.text, "## Memory of the launcher while its command runs\n")?;
     writeln!(tables.text, "| | resident MiB | of that not from its file |\n|---|---:|---:|")?;

@@ -10,7 +10,6 @@ use nix::mount::{MsFlags, mount};
 
 use super::measure::{self, Subject, Timing};
 use super::peers::Scene;
-use super::running;
 use crate::{process, tree};
 
 /// What was measured so far.
@@ -51,8 +50,7 @@ pub(super) fn launch(scene: &Scene, rounds: usize, tables: &mut Tables) -> Resul
     not_measured(tables, &absent)?;
     tables.launch = timings.iter().map(|timing| (timing.name, timing.median)).collect();
     in_repository(scene, rounds, tables)?;
-    mounted(scene, rounds, tables)?;
-    running::memory(scene, tables)
+    mounted(scene, rounds, tables)
 }
 
 /// The same in a small git repository, most of whose protected parts are there and have to be looked at.

@@ -108,6 +108,10 @@ fn launch(binary: &Path, functions: &Functions, workspace: &Path, flags: &[&str]
     });
     child.stdin.take().context("a pipe to the shell")?.write_all(b"go\n")?;
     let followed = follow(pid, binary, functions);
+    if followed.is_err() {
+        // Nobody would let it go on.
+        kill(pid, Signal::SIGKILL).ok();
+    }
     drop(done);
     watch.join().ok();
     let (code, order) = followed?;

@@ -15,7 +15,7 @@ use crate::{
 use core::{ffi::CStr, mem, ptr};
 
 /// Commands that can run at one time in one sandbox.
-const ROOM: usize = 512;
+const COMMANDS: usize = 512;
 const CLONE_VM_VFORK: usize = 0x100 | 0x4000;
 const SIGCHLD: usize = 17;
 
@@ -34,7 +34,7 @@ pub(crate) fn serve() -> ! {
     syscall::default_actions();
     let Ok(children) = syscall::child_signals() else { syscall::exit(71) };
     let Ok(room) = Room::new() else { syscall::exit(71) };
-    let mut running = [FREE; ROOM];
+    let mut running = [FREE; COMMANDS];
     loop {
         let [asked, ended] = syscall::wait_readable([CONTROL, children]);
         if ended {
@@ -49,7 +49,7 @@ pub(crate) fn serve() -> ! {
     }
 }
 
-fn report_end(running: &mut [Running; ROOM], pid: i32, status: i32) {
+fn report_end(running: &mut [Running; COMMANDS], pid: i32, status: i32) {
     if let Some(entry) = running.iter_mut().find(|entry| entry.pid == pid) {
         // Who has no child is alone: every orphan would be its child.
         let stage = if entry.last && syscall::reap_all() { NOBODY_LEFT } else { 0 };
@@ -62,7 +62,7 @@ fn report_end(running: &mut [Running; ROOM], pid: i32, status: i32) {
     }
 }
 
-fn receive(running: &mut [Running; ROOM], room: &Room) {
+fn receive(running: &mut [Running; COMMANDS], room: &Room) {
     let mut packet = [0u8; mem::size_of::<Request>()];
     let mut fds = [-1; 8];
     let Ok((length, count)) = syscall::receive(CONTROL, &mut packet, &mut fds) else { return };
@@ -105,7 +105,7 @@ fn trap(request: &Request, program: i32, reply: i32) {
     syscall::close(reply);
 }
 
-fn run(running: &mut [Running; ROOM], room: &Room, request: &Request, fds: &[i32; 8]) {
+fn run(running: &mut [Running; COMMANDS], room: &Room, request: &Request, fds: &[i32; 8]) {
     let [image, reply, input, output, error, layer, ..] = *fds;
     let standard = [input, output, error];
     let mut master = -1;

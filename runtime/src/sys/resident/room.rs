@@ -8,7 +8,7 @@ use core::{mem, ptr};
 const SIZE: usize = 8 << 20;
 /// Of the process that becomes the command; the lowest part, so that what grows beyond it meets nothing.
 const STACK: usize = 16 * 1024;
-/// What is used of it, and given back to the kernel where it is more than this: a few pages are cheaper to keep.
+/// A command that took more gives the memory back to the kernel; a few pages are cheaper to clear and keep.
 const KEPT: usize = 64 * 1024;
 
 /// E2BIG.
