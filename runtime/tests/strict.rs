@@ -44,8 +44,8 @@ fn come_and_go(arena: &Arena, rounds: usize, over: &AtomicBool) {
     let staged = arena.outside.join("staged");
     let place = |name: &str, text: &str| {
         fs::write(&staged, text).unwrap();
-        // The thief may have moved the directory, or made one of this name.
-        fs::create_dir_all(arena.path(name).parent().unwrap()).unwrap();
+        // The thief may have moved the directory, or made one of this name, also just now.
+        fs::create_dir_all(arena.path(name).parent().unwrap()).unwrap_or_else(lost);
         fs::rename(&staged, arena.path(name)).unwrap_or_else(lost);
     };
     let remove = |name: &str| fs::remove_file(arena.path(name)).unwrap_or_else(lost);
@@ -64,7 +64,8 @@ fn come_and_go(arena: &Arena, rounds: usize, over: &AtomicBool) {
         fs::rename(&tree, arena.path("moved")).unwrap_or_else(lost);
         place("secrets/late", "CANARY-SECRETS");
         // A second name beside the denied one.
-        write(&arena.path("data/plain"), "plain");
+        fs::create_dir_all(arena.path("data")).unwrap_or_else(lost);
+        fs::write(arena.path("data/plain"), "plain").unwrap_or_else(lost);
         fs::hard_link(arena.path(".env.1"), arena.path("data/other")).unwrap_or_else(lost);
         // First the other name: what somebody outside leaves nothing but an allowed name is allowed.
         for name in ["data/other", ".env.0", ".env.1", "sub/.env.2", "config/late.key", "secrets/late", "moved/.env"] {
@@ -74,14 +75,24 @@ fn come_and_go(arena: &Arena, rounds: usize, over: &AtomicBool) {
     }
 }
 
+/// Ends the thief when it is dropped.
+struct Stop<'a>(&'a Arena);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        write(&self.0.path("stop"), "");
+    }
+}
+
 /// What the thief stole in `sandbox` while secrets came and went.
 fn steal(arena: &Arena, sandbox: &Sandbox, rounds: usize, arguments: &str) -> String {
     compile(arena, "thief");
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
+            // The thief is told to stop however this ends.
+            let _stop = Stop(arena);
             come_and_go(arena, rounds, &over);
-            write(&arena.path("stop"), "");
         });
         let stolen = arena.inside(sandbox, &format!("./thief {arguments}"));
         over.store(true, Ordering::Relaxed);
