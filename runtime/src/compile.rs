@@ -8,7 +8,7 @@ use crate::{
     plan::{Access, Kept, Mount, Plan},
     probe, proc,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
-    sandbox,
+    reserve, sandbox,
     sys::{
         self,
         call::Identity,
@@ -39,6 +39,8 @@ const MOUNT: Slot = 2;
 const PLACE: Slot = 3;
 /// The caller's umask, which is for its commands.
 const UMASK: Slot = 4;
+/// The host's root.
+const HOST: Slot = 5;
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -127,7 +129,7 @@ pub(crate) fn opening() -> Result<(Vec<Step>, Laid)> {
 pub(crate) fn compile(plan: &Plan, ends: &Ends, entrance: Entrance, laid: Laid) -> Result<Vec<Step>> {
     let calls = entrance.calls();
     let mut compiler = Compiler::new(laid);
-    compiler.groups(entrance.doors);
+    compiler.groups(&entrance.doors)?;
     compiler.step(Step::Hostname(text("host name", plan.hostname.as_ref())?));
     for directory in view::SCRATCH {
         compiler.scratch(plan, Path::new(directory), "1777")?;
@@ -136,8 +138,10 @@ pub(crate) fn compile(plan: &Plan, ends: &Ends, entrance: Entrance, laid: Laid) 
     for mount in &plan.view {
         compiler.mount(plan, mount, ends)?;
     }
-    compiler.step(Step::Hear { socket: ends.control });
     compiler.workspace(plan)?;
+    // The caller has names to create meanwhile.
+    compiler.step(Step::Hear { socket: ends.control });
+    compiler.absent(plan)?;
     compiler.seal();
     if let Some(ruleset) = ends.ruleset {
         compiler.landlock(plan, ruleset)?;
@@ -172,9 +176,13 @@ impl Compiler {
     }
 
     /// Before anything that can grow, so that whatever the sandbox uses counts; and before its groups become all it sees.
-    fn groups(&mut self, doors: Vec<CString>) {
-        self.steps.extend(enter_groups(doors));
+    fn groups(&mut self, doors: &[CString]) -> Result<()> {
+        for door in doors {
+            let path = below_root(Path::new(OsStr::from_bytes(door.to_bytes())))?;
+            self.step(Step::Write { root: Root::Slot(HOST), path, text: c"0".into() });
+        }
         self.step(Step::OwnGroups);
+        Ok(())
     }
 
     /// The user keeps his ids: one mapping of himself, which needs no privilege (user_namespaces(7)).
@@ -194,7 +202,7 @@ impl Compiler {
     /// there is the host's hardware, whatever the namespaces (sysfs(5)).
     fn root(&mut self) -> Result<()> {
         self.filesystem(c"tmpfs", &[(c"mode", "0755".into()), (c"size", "4m".into())], NOSUID | NODEV, ROOT);
-        self.step(Step::OverRoot(ROOT));
+        self.step(Step::EnterRoot { root: ROOT, host: HOST });
         for directory in ["/tmp", "/proc", "/sys", "/dev", "/run", "/home", "/var", "/var/tmp"] {
             self.directory(Path::new(directory))?;
         }
@@ -255,6 +263,7 @@ impl Compiler {
             let path = Path::new("/dev").join(device);
             self.step(Step::File { root: ROOT, path: below_root(&path)?, mode: 0o666 });
             self.step(Step::CloneMount {
+                host: HOST,
                 source: text("device", path.as_os_str())?,
                 recursive: false,
                 expect: None,
@@ -290,7 +299,7 @@ impl Compiler {
         }
         for file in view::PROC_MASKED.into_iter().filter(|file| Path::new("/").join(file).exists()) {
             let (at, target) = self.place(&Path::new("/").join(file))?;
-            self.step(Step::Mask { at, masks: MASKS, name: MASK_FILE, target, fleeting: false });
+            self.step(Step::Mask { at, cover: view::COVER_FILE, target, fleeting: false });
         }
         Ok(())
     }
@@ -332,7 +341,6 @@ impl Compiler {
         self.step(Step::Attributes { mount: MASKS, set: RDONLY | attributes, recursive: false });
         let (at, target) = self.place(&Path::new("/").join(OsStr::from_bytes(view::MASKS.to_bytes())))?;
         self.step(Step::Attach { mount: MASKS, at, target });
-        self.step(Step::Open { root: Root::Slot(ROOT), path: view::MASKS.into(), to: MASKS });
         Ok(())
     }
 
@@ -387,6 +395,7 @@ impl Compiler {
         }
         let expect = Some(Identity { device: found.dev(), inode: found.ino() });
         self.step(Step::CloneMount {
+            host: HOST,
             source: text("visible path", path.as_os_str())?,
             recursive: true,
             expect,
@@ -407,30 +416,49 @@ impl Compiler {
         for kept in &plan.kept {
             match kept {
                 Kept::Existing { path } => self.pin(path, RDONLY, true)?,
-                Kept::Symlink { path } | Kept::Absent { path, .. } => self.pin(path, RDONLY, false)?,
+                Kept::Symlink { path } => self.pin_link(path)?,
+                Kept::Absent { .. } => {}
             }
         }
         for path in &plan.exec_deny {
             self.pin(path, NOEXEC, true)?;
         }
         for mask in plan.masks.iter().filter(|mask| plan.shows(&mask.path)) {
-            self.mask(&mask.path, if mask.directory { MASK_DIRECTORY } else { MASK_FILE }, false)?;
+            self.mask(&mask.path, if mask.directory { view::COVER_DIRECTORY } else { view::COVER_FILE }, false)?;
         }
         for path in &plan.channels {
-            self.mask(path, MASK_FILE, true)?;
+            self.mask(path, view::COVER_FILE, true)?;
         }
         Ok(())
     }
 
-    fn mask(&mut self, path: &Path, name: &'static CStr, fleeting: bool) -> Result<()> {
+    /// What was created to hold protected names that do not exist. Below a mask nobody inside can make them.
+    fn absent(&mut self, plan: &Plan) -> Result<()> {
+        let masked = |path: &Path| plan.masks.iter().any(|mask| mask.directory && path.starts_with(&mask.path));
+        for (path, content) in plan.absent().filter(|(path, _)| !masked(path)) {
+            match content {
+                None if reserve::holds_by_link(path) => self.pin_link(path)?,
+                _ => self.pin(path, RDONLY, false)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn mask(&mut self, path: &Path, cover: &'static CStr, fleeting: bool) -> Result<()> {
         let (at, target) = self.place(path)?;
-        self.step(Step::Mask { at, masks: MASKS, name, target, fleeting });
+        self.step(Step::Mask { at, cover, target, fleeting });
         Ok(())
     }
 
     fn pin(&mut self, path: &Path, set: u64, recursive: bool) -> Result<()> {
         let (at, target) = self.place(path)?;
         self.step(Step::Pin { at, target, set, recursive });
+        Ok(())
+    }
+
+    fn pin_link(&mut self, path: &Path) -> Result<()> {
+        let (at, target) = self.place(path)?;
+        self.step(Step::PinLink { at, target });
         Ok(())
     }
 
@@ -450,7 +478,7 @@ impl Compiler {
     /// Leaves the host's view and becomes pid 1.
     fn enter(&mut self, plan: &Plan, ends: &Ends, calls: Calls) {
         self.step(Step::Umask(UMASK));
-        self.step(Step::Pivot(ROOT));
+        self.step(Step::LeaveHost(ROOT));
         self.step(Step::Hear { socket: ends.control });
         self.confine(plan, ends, calls);
     }

@@ -10,7 +10,7 @@ use crate::{
     survey::Inode,
     sweep::Sweeper,
     warden::Warden,
-    watch::{Beginning, Late as Act, Scope, Watch, WatchError},
+    watch::{Before, Beginning, Late as Act, Scope, Watch, WatchError},
 };
 use nix::{
     errno::Errno,
@@ -75,13 +75,21 @@ impl Late {
     }
 }
 
+/// What stands at the paths on which a plan has something mounted; to be asked before that is done. Not at denied files.
+pub(crate) fn before(plan: &Plan) -> Before {
+    let directories = plan.masks.iter().filter(|mask| mask.directory).map(|mask| &mask.path);
+    let kept = plan.kept.iter().filter(|kept| !matches!(kept, Kept::Absent { .. })).map(Kept::path);
+    Before::new(&directories.chain(&plan.channels).collect::<Vec<_>>(), &kept.collect::<Vec<_>>())
+}
+
 /// Begins to watch what a plan hides or keeps; nothing when that is nothing. The watch counts from the survey on, so nothing
 /// is missed before the sandbox runs.
-pub(crate) fn watch(plan: &Plan, enforced: &mut Enforced) -> Result<Option<Beginning>> {
+pub(crate) fn watch(plan: &Plan, before: Before, enforced: &mut Enforced) -> Result<Option<Beginning>> {
     if plan.deny_read.is_empty() && plan.kept.is_empty() {
         return Ok(None);
     }
-    let beginning = Beginning::new(scope(plan, &mut Lists::default()));
+    let files = plan.masks.iter().filter(|mask| !mask.directory).map(|mask| &mask.path);
+    let beginning = Beginning::new(scope(plan, &mut Lists::default()), before.with_files(files));
     optional(beginning.map(Some), plan, enforced)
 }
 
@@ -120,22 +128,15 @@ fn optional<T>(
 #[derive(Default)]
 struct Lists {
     roots: Vec<PathBuf>,
-    masked: Vec<PathBuf>,
-    kept: Vec<PathBuf>,
     absent: Vec<PathBuf>,
 }
 
 fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> {
     lists.roots = plan.workspace.iter().chain(&plan.roots).cloned().collect();
-    lists.masked = plan.masks.iter().map(|mask| &mask.path).chain(&plan.channels).cloned().collect();
-    let (absent, kept): (Vec<_>, Vec<_>) = plan.kept.iter().partition(|kept| matches!(kept, Kept::Absent { .. }));
-    lists.kept = kept.into_iter().map(Kept::path).cloned().collect();
-    lists.absent = absent.into_iter().map(Kept::path).cloned().collect();
+    lists.absent = plan.absent().map(|(path, _)| path.to_owned()).collect();
     Scope {
         roots: &lists.roots,
         deny: &plan.deny_read,
-        masked: &lists.masked,
-        kept: &lists.kept,
         absent: &lists.absent,
         links: &plan.links,
         denied: &plan.denied,

@@ -133,6 +133,11 @@ fn remove(directory: &File, name: &CString) -> bool {
         && unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok()
 }
 
+/// Whether what holds this name is a symbolic link.
+pub(crate) fn holds_by_link(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes() == GIT)
+}
+
 /// Whether nothing is at `path` but what a sandbox has put there to hold the name of a protected file or directory that does
 /// not exist, for as long as it lives.
 pub fn is_reserved(path: &Path) -> bool {

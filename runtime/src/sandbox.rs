@@ -190,9 +190,10 @@ impl Sandbox {
         if let Some(settings) = settings {
             socket::send(descriptors.control.as_fd(), &Request::default(), &[], &[settings.as_raw_fd()])?;
         }
+        let before = guard::before(&plan);
         let going = begin(&plan, opening, &mut descriptors, opener.as_ref(), entrance, edit)?;
         let Descriptors { resident, control, ruleset, theirs, .. } = descriptors;
-        let mut watch = guard::watch(&plan, &mut enforced)?;
+        let mut watch = guard::watch(&plan, before, &mut enforced)?;
         let reserved: Arc<[Reservation]> =
             reserve::lock(plan.absent()).map_err(|error| plan.unreserved(&error))?.into();
         // Before there is anything to sweep: from here on nothing is left of us, however we end.

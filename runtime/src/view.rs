@@ -53,6 +53,11 @@ pub(crate) const PROC_READ_ONLY: [&str; 5] = ["proc/irq", "proc/bus", "proc/acpi
 /// because before Linux 6.15 only what is attached can be copied (open_tree(2)).
 pub(crate) const MASKS: &CStr = c"proc/fs";
 
+/// What covers files that nobody may read, inside the tree of masks.
+pub(crate) const COVER_FILE: &CStr = c"/proc/fs/file";
+/// As [`COVER_FILE`], for directories.
+pub(crate) const COVER_DIRECTORY: &CStr = c"/proc/fs/directory";
+
 /// File systems in memory that every sandbox can write.
 pub(crate) const SCRATCH: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 

@@ -21,6 +21,7 @@ use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use crate::plan::Denied;
 use crate::survey::{Inode, SurveyError, entries_of};
+use crate::threads::each;
 pub(crate) use beginning::Beginning;
 use inodes::Inodes;
 use places::Places;
@@ -38,10 +39,6 @@ pub(crate) struct Scope<'a> {
     pub(crate) roots: &'a [PathBuf],
     /// The deny patterns.
     pub(crate) deny: &'a [Denied],
-    /// What is masked already.
-    pub(crate) masked: &'a [PathBuf],
-    /// What exists and is protected already.
-    pub(crate) kept: &'a [PathBuf],
     /// What is going to be [created](Beginning::created) to be protected.
     pub(crate) absent: &'a [PathBuf],
     /// Symlinks by which patterns reach what they lead to.
@@ -50,6 +47,30 @@ pub(crate) struct Scope<'a> {
     pub(crate) denied: &'a [Inode],
     /// Directories changed since then are looked at again. `None`: all are.
     pub(crate) since: Option<SystemTime>,
+}
+
+/// Paths, and what stood there when it was covered or kept, as far as that is known.
+type Known = HashMap<PathBuf, Option<Identity>>;
+
+/// What stands at paths before anything is mounted on them.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    masked: Known,
+    kept: Known,
+}
+
+impl Before {
+    /// Looks at what is about to be masked or kept.
+    pub(crate) fn new(masked: &[&PathBuf], kept: &[&PathBuf]) -> Self {
+        let look = |paths| each(paths, |path: &&PathBuf| (path.to_path_buf(), identity(path))).into_iter().collect();
+        Self { masked: look(masked), kept: look(kept) }
+    }
+
+    /// Takes in masked files that the survey knows by their numbers.
+    pub(crate) fn with_files<'a>(mut self, files: impl Iterator<Item = &'a PathBuf>) -> Self {
+        self.masked.extend(files.map(|path| (path.clone(), None)));
+        self
+    }
 }
 
 /// What to do about a path that appeared.
@@ -123,9 +144,8 @@ pub(crate) struct Watch {
     stale: Vec<(PathBuf, Look)>,
     /// Directories to list when nothing is more urgent: what is denied since may have another name there.
     unhurried: Vec<PathBuf>,
-    /// What is covered, and what stood there then.
-    masked: HashMap<PathBuf, Option<Identity>>,
-    kept: HashMap<PathBuf, Option<Identity>>,
+    masked: Known,
+    kept: Known,
     /// Kept names that whoever made the watch has created since: their event is still to come, and is no news.
     own: HashSet<PathBuf>,
     inodes: Inodes,
@@ -252,6 +272,16 @@ impl Watch {
         !known
     }
 
+    /// Whether a mask lies on what is at `path` now, and not on what was there before.
+    fn is_covered(&self, path: &Path, status: &Metadata) -> bool {
+        match self.masked.get(path) {
+            Some(Some(known)) => *known == Identity::of(status),
+            // A mask goes with the name it lies on: a denied file of the survey that has no other is under it.
+            Some(None) => status.nlink() == 1 && self.inodes.contains(status),
+            None => false,
+        }
+    }
+
     fn directories(&self) -> impl Iterator<Item = &PathBuf> {
         self.watched.values().chain(self.twins.values().flatten())
     }
@@ -288,7 +318,7 @@ impl Watch {
             self.kept.insert(path.to_owned(), Some(identity));
             self.report(Late::Protect, path, on)?;
         }
-        if self.places.is_empty() || (!new && self.masked.get(path) == Some(&Some(identity))) {
+        if self.places.is_empty() || (!new && self.is_covered(path, &status)) {
             return Ok(());
         }
         let kind = status.file_type();

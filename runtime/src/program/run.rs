@@ -65,9 +65,12 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             slots[*to] = call::new_filesystem(kind, list.get(..count).unwrap_or(&[]), *attributes)?;
             Ok(())
         }
-        Step::OverRoot(root) => call::attach_over_root(slots[*root]),
-        Step::CloneMount { source, recursive, expect, to } => {
-            let mount = call::clone_mount(libc::AT_FDCWD, source, *recursive)?;
+        Step::EnterRoot { root, host } => {
+            slots[*host] = call::enter_root(slots[*root])?;
+            Ok(())
+        }
+        Step::CloneMount { host, source, recursive, expect, to } => {
+            let mount = call::clone_mount(slots[*host], below(source), *recursive)?;
             slots[*to] = mount;
             match expect {
                 Some(expect) if call::identity(mount)? != *expect => Err(libc::ESTALE),
@@ -94,17 +97,16 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             slots[*to] = place;
             Ok(())
         }
-        Step::Pin { at, target, set, recursive } => pin(slots[*at], entry(target), *set, *recursive),
-        Step::Mask { at, masks, name, target, fleeting } => {
-            match mask(slots[*masks], name, slots[*at], entry(target)) {
-                Err(libc::ENOENT) if *fleeting => Ok(()),
-                masked => masked,
-            }
-        }
+        Step::Pin { at, target, set, recursive } => call::pin(slots[*at], entry(target), *set, *recursive),
+        Step::PinLink { at, target } => pin_link(slots[*at], entry(target)),
+        Step::Mask { at, cover, target, fleeting } => match call::cover(cover, slots[*at], entry(target)) {
+            Err(libc::ENOENT) if *fleeting => Ok(()),
+            covered => covered,
+        },
         Step::Directory { root, path, mode } => call::make_directory(slots[*root], path, *mode),
         Step::File { root, path, mode } => call::make_file(slots[*root], path, *mode),
         Step::Link { root, path, target } => call::make_link(slots[*root], path, target),
-        Step::Pivot(root) => call::pivot(slots[*root]),
+        Step::LeaveHost(root) => call::leave_host(slots[*root]),
         Step::Limit { resource, soft, hard } => call::limit(*resource, *soft, *hard),
         Step::Through(program) => {
             program.slots = *slots;
@@ -153,19 +155,18 @@ fn descriptor(descriptor: Descriptor, slots: &[RawFd; SLOTS]) -> RawFd {
     }
 }
 
-fn pin(at: RawFd, name: &CStr, set: u64, recursive: bool) -> Result<()> {
-    let mount = call::clone_mount(at, name, recursive)?;
-    let done = if set == 0 { Ok(()) } else { call::set_attributes(mount, set, 0, 0, recursive) };
+fn pin_link(at: RawFd, name: &CStr) -> Result<()> {
+    let mount = call::clone_mount(at, name, false)?;
+    let done = call::set_attributes(mount, libc::MOUNT_ATTR_RDONLY, 0, 0, false);
     let done = done.and_then(|()| call::attach(mount, at, name));
     call::close(mount);
     done
 }
 
-fn mask(masks: RawFd, kind: &CStr, at: RawFd, name: &CStr) -> Result<()> {
-    let mount = call::clone_mount(masks, kind, false)?;
-    let attached = call::attach(mount, at, name);
-    call::close(mount);
-    attached
+/// An absolute path as one below the root.
+fn below(path: &CStr) -> &CStr {
+    let bytes = path.to_bytes_with_nul();
+    bytes.strip_prefix(b"/").and_then(|below| CStr::from_bytes_with_nul(below).ok()).unwrap_or(path)
 }
 
 /// The last name of a path.

@@ -55,10 +55,14 @@ pub(crate) enum Step {
         attributes: u64,
         to: Slot,
     },
-    /// The mount in the slot becomes the next root; [`Step::Pivot`] enters it.
-    OverRoot(Slot),
-    /// A detached copy of a host mount; `expect` is what the path meant when the plan was made.
+    /// Makes the mount in the slot `root` the root; that of the host goes to the slot `host`.
+    EnterRoot {
+        root: Slot,
+        host: Slot,
+    },
+    /// A detached copy of a mount below the host's root; `expect` is what the path meant when the plan was made.
     CloneMount {
+        host: Slot,
         source: CString,
         recursive: bool,
         expect: Option<Identity>,
@@ -99,11 +103,15 @@ pub(crate) enum Step {
         set: u64,
         recursive: bool,
     },
-    /// Covers `target`, whose directory is `at`, with an unreadable mount out of the tree of masks.
+    /// As [`Step::Pin`], for a symbolic link, which becomes read-only.
+    PinLink {
+        at: Slot,
+        target: CString,
+    },
+    /// Covers `target`, whose directory is `at`, with `cover`, which nobody can read and whose path is that in the new root.
     Mask {
         at: Slot,
-        masks: Slot,
-        name: &'static CStr,
+        cover: &'static CStr,
         target: CString,
         /// It comes and goes as others please; when it is gone, there is nothing to cover.
         fleeting: bool,
@@ -123,7 +131,8 @@ pub(crate) enum Step {
         path: CString,
         target: CString,
     },
-    Pivot(Slot),
+    /// Leaves nothing of the host's root to be reached from the one in the slot.
+    LeaveHost(Slot),
     Limit {
         /// `RLIMIT_*`, which C libraries give different types.
         resource: i64,
@@ -201,7 +210,7 @@ impl fmt::Display for Step {
             Self::PrivateMounts => f.write_str("make the mount view private"),
             Self::ExactModes(_) | Self::Umask(_) => f.write_str("set the umask"),
             Self::Filesystem { kind, .. } => write!(f, "make a new {} file system", show(kind)),
-            Self::OverRoot(_) | Self::Pivot(_) => f.write_str("enter the new root"),
+            Self::EnterRoot { .. } | Self::LeaveHost(_) => f.write_str("enter the new root"),
             Self::Receive { path: source, .. } | Self::CloneMount { source, .. } => {
                 write!(f, "take {} into the mount view", show(source))
             }
@@ -209,7 +218,7 @@ impl fmt::Display for Step {
             Self::Attributes { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),
             Self::Open { path, .. } => write!(f, "open /{}", show(path)),
-            Self::Pin { target, .. } => write!(f, "pin /{}", show(target)),
+            Self::Pin { target, .. } | Self::PinLink { target, .. } => write!(f, "pin /{}", show(target)),
             Self::Mask { target, .. } => write!(f, "mask /{}", show(target)),
             Self::Directory { path, .. } | Self::File { path, .. } | Self::Link { path, .. } => {
                 write!(f, "create /{}", show(path))

@@ -200,6 +200,23 @@ fn masks_hide() {
 }
 
 #[test]
+fn what_has_become_a_link_since_the_survey_is_not_taken_for_covered() {
+    for (name, step) in [(".env", "mask"), ("AGENTS.md", "pin"), ("nested", "pin")] {
+        let workspace = workspace();
+        let path = |name| workspace.path().join(name);
+        fs::write(path("AGENTS.md"), "").unwrap();
+        fs::create_dir(path("nested")).unwrap();
+        fs::write(path("nested/.env"), "").unwrap();
+        let plan = builder(workspace.path()).plan().unwrap();
+        fs::rename(path(name), path("moved")).unwrap();
+        std::os::unix::fs::symlink("moved", path(name)).unwrap();
+        let error = Sandbox::start_edited(plan, |_| {}).unwrap_err();
+        let named = format!("{step} {}", path(name).canonicalize().unwrap().with_file_name(name).display());
+        assert!(matches!(&error, Error::Setup { step, .. } if *step == named), "{named}: {error:?}");
+    }
+}
+
+#[test]
 fn pins_keep_a_directory_with_protected_names_in_place() {
     let workspace = workspace();
     for directory in [".git/hooks", ".git/objects", ".git/refs"] {

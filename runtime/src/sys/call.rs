@@ -177,15 +177,59 @@ pub(crate) fn attach(mount: RawFd, directory: RawFd, name: &CStr) -> Result<()> 
     syscall!(SYS_move_mount, mount, c"".as_ptr(), directory, name.as_ptr(), FROM_FD).map(drop)
 }
 
-/// Attaches a detached mount over this namespace's root, from where [`pivot`] takes it.
-pub(crate) fn attach_over_root(mount: RawFd) -> Result<()> {
-    syscall!(SYS_move_mount, mount, c"".as_ptr(), libc::AT_FDCWD, c"/".as_ptr(), 0x04).map(drop)
+/// Mounts what `source` names on what is called `name` in an open directory (mount(2), `MS_BIND`). That takes two thirds of
+/// the time of a detached copy that is attached, but follows links, so whoever must know that none had come since looks
+/// afterwards.
+fn bind(source: &CStr, directory: RawFd, name: &CStr, recursive: bool) -> Result<()> {
+    let flags = libc::MS_BIND | if recursive { libc::MS_REC } else { 0 };
+    syscall!(SYS_fchdir, directory)?;
+    syscall!(SYS_mount, source.as_ptr(), name.as_ptr(), ptr::null::<u8>(), flags, ptr::null::<u8>()).map(drop)
 }
 
-/// Makes `root` the root of this process and drops the old one (pivot_root(2), the `pivot_root(".", ".")` form).
-pub(crate) fn pivot(root: RawFd) -> Result<()> {
+/// Mounts what is called `name` in an open directory on itself, with more flags. Fails with `ESTALE` or `EINVAL` when it is a
+/// link.
+pub(crate) fn pin(directory: RawFd, name: &CStr, set: u64, recursive: bool) -> Result<()> {
+    bind(name, directory, name, recursive)?;
+    if set == 0 {
+        return is_mount(directory, name);
+    }
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_SYMLINK_NOFOLLOW | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let size = size_of::<libc::mount_attr>();
+    // Refuses what is no mount, as a link to what was mounted on itself is not.
+    syscall!(SYS_mount_setattr, directory, name.as_ptr(), flags, &raw const attributes, size).map(drop)
+}
+
+/// Covers what is called `name` in an open directory `with` a file or directory. Fails with `ESTALE` when it is a link.
+pub(crate) fn cover(with: &CStr, directory: RawFd, name: &CStr) -> Result<()> {
+    bind(with, directory, name, false)?;
+    is_mount(directory, name)
+}
+
+/// Fails with `ESTALE` when what is called `name` is not a mount itself (statx(2), `STATX_ATTR_MOUNT_ROOT`).
+fn is_mount(directory: RawFd, name: &CStr) -> Result<()> {
+    const MOUNT_ROOT: u64 = 0x2000;
+    // SAFETY: statx is plain numbers.
+    let mut found: libc::statx = unsafe { mem::zeroed() };
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_DONT_SYNC;
+    syscall!(SYS_statx, directory, name.as_ptr(), flags, 0, &raw mut found)?;
+    if found.stx_attributes & MOUNT_ROOT == 0 { Err(libc::ESTALE) } else { Ok(()) }
+}
+
+/// Makes a detached mount the root of this process and of its mount namespace (pivot_root(2), the `pivot_root(".", ".")` form).
+/// The one before lies on it, reachable only by the descriptor that this returns, until [`leave_host`].
+pub(crate) fn enter_root(root: RawFd) -> Result<RawFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let host = fd(syscall!(SYS_openat, libc::AT_FDCWD, c"/".as_ptr(), flags)?)?;
+    syscall!(SYS_move_mount, root, c"".as_ptr(), libc::AT_FDCWD, c"/".as_ptr(), 0x04)?;
     syscall!(SYS_fchdir, root)?;
     syscall!(SYS_pivot_root, c".".as_ptr(), c".".as_ptr())?;
+    Ok(host)
+}
+
+/// Takes the root away that was there before [`enter_root`].
+pub(crate) fn leave_host(root: RawFd) -> Result<()> {
+    syscall!(SYS_fchdir, root)?;
     syscall!(SYS_umount2, c".".as_ptr(), libc::MNT_DETACH)?;
     syscall!(SYS_chdir, c"/".as_ptr()).map(drop)
 }

@@ -11,7 +11,7 @@ use nix::sys::inotify::{InitFlags, Inotify};
 
 use super::inodes::Inodes;
 use super::places::Places;
-use super::{Identity, Look, Scope, Watch, WatchError, changed_after, identity, mark};
+use super::{Before, Look, Scope, Watch, WatchError, changed_after, identity, mark};
 use crate::survey::Globs;
 use crate::threads::each;
 
@@ -26,14 +26,15 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// Watches the directories in which something is kept. To be called before anything is created or covered: what stands
-    /// at a masked path now is taken for what the mask covers.
-    pub(crate) fn new(scope: Scope<'_>) -> Result<Beginning, WatchError> {
+    /// Watches the directories in which something is kept. To be called before anything is created.
+    pub(crate) fn new(scope: Scope<'_>, before: Before) -> Result<Beginning, WatchError> {
         let globs = Globs::denying(scope.deny)?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|errno| match errno {
             Errno::EMFILE => WatchError::Instances,
             errno => WatchError::Kernel { path: PathBuf::from("/"), source: errno.into() },
         })?;
+        let first: HashSet<&Path> = before.kept.keys().chain(scope.absent).filter_map(|path| path.parent()).collect();
+        let first: Vec<PathBuf> = first.into_iter().map(Path::to_owned).collect();
         let absent = scope.absent.iter().map(|path| (path.clone(), None));
         let watch = Watch {
             inotify,
@@ -42,8 +43,8 @@ impl Beginning {
             twins: HashMap::new(),
             stale: Vec::new(),
             unhurried: Vec::new(),
-            masked: known(scope.masked),
-            kept: known(scope.kept).into_iter().chain(absent).collect(),
+            masked: before.masked,
+            kept: before.kept.into_iter().chain(absent).collect(),
             own: HashSet::new(),
             inodes: Inodes::new(scope.denied, scope.since.unwrap_or_else(SystemTime::now)),
             links: scope.links.iter().cloned().collect(),
@@ -52,8 +53,6 @@ impl Beginning {
             dangling: false,
             renames: VecDeque::new(),
         };
-        let first: HashSet<&Path> = scope.kept.iter().chain(scope.absent).filter_map(|path| path.parent()).collect();
-        let first: Vec<PathBuf> = first.into_iter().map(Path::to_owned).collect();
         let mut beginning = Beginning { watch, first: HashSet::new(), since: scope.since };
         beginning.add(&first)?;
         beginning.first.extend(first);
@@ -141,11 +140,6 @@ impl Watch {
         }
         Ok(())
     }
-}
-
-/// What stands at each path now.
-fn known(paths: &[PathBuf]) -> HashMap<PathBuf, Option<Identity>> {
-    each(paths, |path| (path.clone(), identity(path))).into_iter().collect()
 }
 
 fn changed(directory: &Path, since: Option<SystemTime>) -> bool {

@@ -24,18 +24,24 @@ fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage
     }
     let paths = |names: &[&str]| names.iter().map(|name| root.join(name)).collect::<Vec<_>>();
     let deny = denied(deny);
-    let beginning = Beginning::new(Scope {
-        roots: std::slice::from_ref(&root),
-        deny: &deny,
-        masked: &paths(masked),
-        kept: &paths(kept),
-        absent: &[],
-        links: &[],
-        denied: &inodes_below(paths(masked)),
-        since: Some(SystemTime::now() + Duration::from_secs(60)),
-    });
+    let beginning = Beginning::new(
+        Scope {
+            roots: std::slice::from_ref(&root),
+            deny: &deny,
+            absent: &[],
+            links: &[],
+            denied: &inodes_below(paths(masked)),
+            since: Some(SystemTime::now() + Duration::from_secs(60)),
+        },
+        before(&paths(masked), &paths(kept)),
+    );
     let watch = beginning.unwrap().complete(&directories, &[]).unwrap();
     Stage { _directory: directory, root, watch }
+}
+
+fn before(masked: &[PathBuf], kept: &[PathBuf]) -> Before {
+    let [masked, kept] = [masked, kept].map(|paths| paths.iter().collect::<Vec<_>>());
+    Before::new(&masked, &kept)
 }
 
 fn inodes_below(mut paths: Vec<PathBuf>) -> Vec<Inode> {
@@ -176,18 +182,9 @@ fn what_changed_between_the_survey_and_the_watch_is_found() {
     fs::write(root.join(".env"), "x").unwrap();
     let deny = denied(&[".env"]);
     let roots = [root.clone()];
-    let scope = Scope {
-        roots: &roots,
-        deny: &deny,
-        masked: &[],
-        kept: &[],
-        absent: &[],
-        links: &[],
-        denied: &[],
-        since: Some(since),
-    };
+    let scope = Scope { roots: &roots, deny: &deny, absent: &[], links: &[], denied: &[], since: Some(since) };
     let mut seen = Vec::new();
-    let mut watch = Beginning::new(scope).unwrap().complete(&roots, &[]).unwrap();
+    let mut watch = Beginning::new(scope, Before::default()).unwrap().complete(&roots, &[]).unwrap();
     let mut on = |late, path: &Path| {
         seen.push((late, path.to_owned()));
         Ok(())
@@ -277,15 +274,13 @@ fn a_directory_that_is_mounted_twice_is_watched_under_both_paths() {
     let scope = Scope {
         roots: &roots,
         deny: &deny,
-        masked: &masked,
-        kept: &[],
         absent: &[],
         links: &[],
         denied: &[],
         since: Some(SystemTime::now() + Duration::from_secs(60)),
     };
     let directories: Vec<PathBuf> = roots.iter().chain(paths.iter().flatten()).cloned().collect();
-    let watch = Beginning::new(scope).unwrap().complete(&directories, &[]).unwrap();
+    let watch = Beginning::new(scope, before(&masked, &[])).unwrap().complete(&directories, &[]).unwrap();
     // The mounts go before what they lie in.
     let mut stage = Stage { _directory: tempfile::tempdir().unwrap(), root, watch };
     fs::write(stage.root.join("conf/.env"), "x").unwrap();
