@@ -264,7 +264,7 @@ impl Compiler {
             self.step(Step::File { root: ROOT, path: below_root(&path)?, mode: 0o666 });
             self.step(Step::CloneMount {
                 host: HOST,
-                source: text("device", path.as_os_str())?,
+                source: below_root(&path)?,
                 recursive: false,
                 expect: None,
                 to: MOUNT,
@@ -365,8 +365,7 @@ impl Compiler {
             }
             Mount::Bind { path, .. } if plan.strangers && path == Path::new(view::SETTINGS) => {
                 self.directory(path)?;
-                let target = text("visible path", path.as_os_str())?;
-                self.step(Step::Receive { socket: ends.control, path: target, to: MOUNT });
+                self.step(Step::Receive { socket: ends.control, path: below_root(path)?, to: MOUNT });
                 self.attach(path)?;
                 self.laid.bound.push(path.to_owned());
             }
@@ -394,13 +393,7 @@ impl Compiler {
             }
         }
         let expect = Some(Identity { device: found.dev(), inode: found.ino() });
-        self.step(Step::CloneMount {
-            host: HOST,
-            source: text("visible path", path.as_os_str())?,
-            recursive: true,
-            expect,
-            to: MOUNT,
-        });
+        self.step(Step::CloneMount { host: HOST, source: below_root(path)?, recursive: true, expect, to: MOUNT });
         let set = NOSUID | NODEV | if access == Access::ReadOnly { RDONLY } else { 0 };
         self.step(Step::Attributes { mount: MOUNT, set, recursive: true });
         self.attach(path)?;
@@ -436,8 +429,8 @@ impl Compiler {
     fn absent(&mut self, plan: &Plan) -> Result<()> {
         let masked = |path: &Path| plan.masks.iter().any(|mask| mask.directory && path.starts_with(&mask.path));
         for (path, content) in plan.absent().filter(|(path, _)| !masked(path)) {
-            match content {
-                None if reserve::holds_by_link(path) => self.pin_link(path)?,
+            match path.file_name() {
+                Some(name) if reserve::is_held_by_link(name.as_bytes(), content) => self.pin_link(path)?,
                 _ => self.pin(path, RDONLY, false)?,
             }
         }

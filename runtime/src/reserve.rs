@@ -133,9 +133,9 @@ fn remove(directory: &File, name: &CString) -> bool {
         && unlinkat(directory, name.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok()
 }
 
-/// Whether what holds this name is a symbolic link.
-pub(crate) fn holds_by_link(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_bytes() == GIT)
+/// Whether what holds a name, with this content, is a symbolic link.
+pub(crate) fn is_held_by_link(name: &[u8], content: Option<&str>) -> bool {
+    content.is_none() && name == GIT
 }
 
 /// Whether nothing is at `path` but what a sandbox has put there to hold the name of a protected file or directory that does
@@ -164,7 +164,9 @@ impl Reservation {
             let path = || self.path.join(OsStr::from_bytes(name.to_bytes()));
             let fail = |errno| ReserveError::of(&path(), errno);
             match make(&self.directory, name, content.as_deref(), socket) {
-                Ok(()) if content.is_none() && name.as_bytes() != GIT => socket = socket.or(Some(name)),
+                Ok(()) if content.is_none() && !is_held_by_link(name.as_bytes(), None) => {
+                    socket = socket.or(Some(name))
+                }
                 Ok(()) => {}
                 Err(Errno::EEXIST) => {
                     let there =
@@ -221,7 +223,7 @@ fn share(directory: &File) -> io::Result<()> {
 fn make(directory: &File, name: &CString, content: Option<&str>, socket: Option<&CString>) -> Result<(), Errno> {
     let mark = Mode::from_bits_retain(MARK);
     let Some(content) = content else {
-        if name.as_bytes() == GIT {
+        if is_held_by_link(name.as_bytes(), None) {
             return symlinkat(OsStr::from_bytes(RESERVED), directory, name.as_c_str());
         }
         let linked =

@@ -70,7 +70,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             Ok(())
         }
         Step::CloneMount { host, source, recursive, expect, to } => {
-            let mount = call::clone_mount(slots[*host], below(source), *recursive)?;
+            let mount = call::clone_mount(slots[*host], source, *recursive)?;
             slots[*to] = mount;
             match expect {
                 Some(expect) if call::identity(mount)? != *expect => Err(libc::ESTALE),
@@ -82,7 +82,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             Ok(())
         }
         Step::Hear { socket } => call::read_byte(*socket).then_some(()).ok_or(libc::ECANCELED),
-        Step::Attributes { mount, set, recursive } => call::set_attributes(slots[*mount], *set, 0, 0, *recursive),
+        Step::Attributes { mount, set, recursive } => call::set_attributes(slots[*mount], *set, *recursive),
         Step::Attach { mount, at, target } => {
             let attached = call::attach(slots[*mount], slots[*at], entry(target));
             call::close(slots[*mount]);
@@ -157,16 +157,10 @@ fn descriptor(descriptor: Descriptor, slots: &[RawFd; SLOTS]) -> RawFd {
 
 fn pin_link(at: RawFd, name: &CStr) -> Result<()> {
     let mount = call::clone_mount(at, name, false)?;
-    let done = call::set_attributes(mount, libc::MOUNT_ATTR_RDONLY, 0, 0, false);
+    let done = call::set_attributes(mount, libc::MOUNT_ATTR_RDONLY, false);
     let done = done.and_then(|()| call::attach(mount, at, name));
     call::close(mount);
     done
-}
-
-/// An absolute path as one below the root.
-fn below(path: &CStr) -> &CStr {
-    let bytes = path.to_bytes_with_nul();
-    bytes.strip_prefix(b"/").and_then(|below| CStr::from_bytes_with_nul(below).ok()).unwrap_or(path)
 }
 
 /// The last name of a path.

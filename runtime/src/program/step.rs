@@ -212,7 +212,7 @@ impl fmt::Display for Step {
             Self::Filesystem { kind, .. } => write!(f, "make a new {} file system", show(kind)),
             Self::EnterRoot { .. } | Self::LeaveHost(_) => f.write_str("enter the new root"),
             Self::Receive { path: source, .. } | Self::CloneMount { source, .. } => {
-                write!(f, "take {} into the mount view", show(source))
+                write!(f, "take /{} into the mount view", show(source))
             }
             Self::Hear { .. } => f.write_str("wait for what the caller has to do"),
             Self::Attributes { .. } => f.write_str("set the flags of a mount"),

@@ -120,20 +120,30 @@ pub(crate) fn clone_mount(root: RawFd, path: &CStr, recursive: bool) -> Result<R
     fd(syscall!(SYS_open_tree, root, path.as_ptr(), flags)?)
 }
 
-/// Changes a mount and, when `recursive`, all below it (mount_setattr(2)).
-pub(crate) fn set_attributes(mount: RawFd, set: u64, clear: u64, propagation: u64, recursive: bool) -> Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    let size = size_of::<libc::mount_attr>();
-    syscall!(SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const attributes, size).map(drop)
+/// Adds to the flags of a mount and, when `recursive`, of all below it.
+pub(crate) fn set_attributes(mount: RawFd, set: u64, recursive: bool) -> Result<()> {
+    change_mount(mount, c"", libc::AT_EMPTY_PATH | recursively(recursive), &attributes(set))
 }
 
-/// Gives a detached tree of mounts the owners of a user namespace and makes it read-only (mount_setattr(2)).
+/// Gives a detached tree of mounts the owners of a user namespace and makes it read-only.
 pub(crate) fn map_owners(mount: RawFd, namespace: RawFd) -> Result<()> {
     let set = libc::MOUNT_ATTR_IDMAP | libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: namespace as u64 };
-    let (flags, size) = (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, size_of::<libc::mount_attr>());
-    syscall!(SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const attributes, size).map(drop)
+    let attributes = libc::mount_attr { userns_fd: namespace as u64, ..attributes(set) };
+    change_mount(mount, c"", libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, &attributes)
+}
+
+fn attributes(set: u64) -> libc::mount_attr {
+    libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 }
+}
+
+fn recursively(recursive: bool) -> i32 {
+    if recursive { libc::AT_RECURSIVE } else { 0 }
+}
+
+/// Changes the mount at `path` below a directory (mount_setattr(2)). Fails with `EINVAL` where there is none.
+fn change_mount(directory: RawFd, path: &CStr, flags: i32, attributes: &libc::mount_attr) -> Result<()> {
+    let size = size_of::<libc::mount_attr>();
+    syscall!(SYS_mount_setattr, directory, path.as_ptr(), flags, ptr::from_ref(attributes), size).map(drop)
 }
 
 /// Takes the one descriptor that waits in a socket, with the packet that brings it (unix(7)).
@@ -164,10 +174,8 @@ pub(crate) fn make_all_private() -> Result<()> {
 }
 
 fn set_propagation(propagation: u64) -> Result<()> {
-    let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
-    let size = size_of::<libc::mount_attr>();
-    syscall!(SYS_mount_setattr, libc::AT_FDCWD, c"/".as_ptr(), libc::AT_RECURSIVE, &raw const attributes, size)
-        .map(drop)
+    let attributes = libc::mount_attr { propagation, ..attributes(0) };
+    change_mount(libc::AT_FDCWD, c"/", libc::AT_RECURSIVE, &attributes)
 }
 
 /// Attaches a detached mount to what is called `name` in an open directory, to a link itself when it is one: only
@@ -193,11 +201,8 @@ pub(crate) fn pin(directory: RawFd, name: &CStr, set: u64, recursive: bool) -> R
     if set == 0 {
         return is_mount(directory, name);
     }
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_SYMLINK_NOFOLLOW | if recursive { libc::AT_RECURSIVE } else { 0 };
-    let size = size_of::<libc::mount_attr>();
     // Refuses what is no mount, as a link to what was mounted on itself is not.
-    syscall!(SYS_mount_setattr, directory, name.as_ptr(), flags, &raw const attributes, size).map(drop)
+    change_mount(directory, name, libc::AT_SYMLINK_NOFOLLOW | recursively(recursive), &attributes(set))
 }
 
 /// Covers what is called `name` in an open directory `with` a file or directory. Fails with `ESTALE` when it is a link.
