@@ -6,6 +6,7 @@ use crate::{
     enforced::Protection,
     error::{Error, Result},
     exec::ExecGuard,
+    history::{self, Hidden},
     listeners,
     opening::Opening,
     plan::{self, Access, Denied, Kept, Limits, Masked, Mount, Net, Plan},
@@ -37,6 +38,7 @@ pub struct Builder {
     alias: Alias,
     deny_read: Vec<Denied>,
     deny_read_strict: bool,
+    git_history: Option<PathBuf>,
     protect: Vec<String>,
     exec_deny: Vec<PathBuf>,
     hostname: Option<String>,
@@ -149,6 +151,17 @@ impl Builder {
         self
     }
 
+    /// Hides what stood at denied places in the history of git as well. Which objects those are is found by running git where
+    /// no configuration of the repository is read, and remembered in the directory `state`, which nothing inside may see; an
+    /// object that was hidden once stays hidden. Inside, git says `hidden by holdpoint` or that it cannot read one; `git add`,
+    /// `git commit` and `git log` work, `git gc` does not where packs are replaced.
+    ///
+    /// What stands in bundles and in other copies of a history is not found, nor what git writes outside while a command runs.
+    pub fn deny_read_git_history(&mut self, state: impl Into<PathBuf>) -> &mut Self {
+        self.git_history = Some(state.into());
+        self
+    }
+
     /// Makes a name read-only beside the built-in protected ones: relative to the workspace or absolute.
     pub fn protect(&mut self, pattern: impl Into<String>) -> &mut Self {
         self.protect.push(pattern.into());
@@ -206,10 +219,12 @@ impl Builder {
         self
     }
 
-    /// Looks at the host and decides everything. Starts nothing and changes nothing.
+    /// Looks at the host and decides everything. Starts nothing and changes nothing, but for what
+    /// [`deny_read_git_history`](Self::deny_read_git_history) has to do.
     ///
     /// # Errors
-    /// [`Error::Plan`] for a path that is not there, is not absolute or cannot be shown, or a pattern that cannot be enforced.
+    /// [`Error::Plan`] for a path that is not there, is not absolute or cannot be shown, or a pattern that cannot be enforced,
+    /// or a history that git cannot read.
     pub fn plan(&self) -> Result<Plan> {
         let workspace =
             self.workspace.as_ref().map(|(path, access)| Ok((resolve("workspace", path)?, *access))).transpose()?;
@@ -222,14 +237,17 @@ impl Builder {
         view.dedup_by(|later, first| later == first);
 
         let mut roots: Vec<PathBuf> = extra.into_iter().map(|(path, _)| path).collect();
-        let found = self.survey(workspace.as_ref(), &roots, &view)?;
+        let mut found = self.survey(workspace.as_ref(), &roots, &view)?;
         view.extend(self.own_git(workspace.as_ref().map(|(path, _)| path.as_path()), &view, &found));
         view.extend(self.aliased(&view));
         // A worktree's repository, which git needs to work.
         view.extend(found.git_dirs.iter().map(|path| bind(path.clone(), access)));
+        let tops: Vec<PathBuf> = workspace.iter().map(|(path, _)| path.clone()).chain(roots.clone()).collect();
+        let history = self.history(&tops, &mut found)?;
         roots.extend(found.git_dirs);
         let mut masks: Vec<Masked> =
             found.masks.into_iter().map(|mask| Masked { path: mask.path, directory: mask.directory }).collect();
+        masks.extend(history.masks);
         // What else is shown below `/etc` is a mount of its own, with its own owners.
         let strangers = self.system && view::is_private(&view);
         if self.system && !strangers {
@@ -247,6 +265,7 @@ impl Builder {
             view,
             workspace: workspace.map(|(path, _)| path),
             masks,
+            replaced: history.replaced,
             channels,
             strangers,
             kept: found.protected.into_iter().map(kept).collect(),
@@ -321,6 +340,7 @@ impl Builder {
             deny: &self.deny_read,
             protect: &self.protect,
             home: home.as_deref(),
+            history: self.git_history.is_some(),
         };
         survey::survey(&request).map_err(|error| match error {
             SurveyError::TooMany { .. } | SurveyError::Outside { .. } => {
@@ -332,6 +352,21 @@ impl Builder {
                 why: error.to_string(),
             },
         })
+    }
+
+    /// What hides denied files in the history of git.
+    fn history(&self, roots: &[PathBuf], survey: &mut survey::Survey) -> Result<Hidden> {
+        let Some(state) = &self.git_history else { return Ok(Hidden::default()) };
+        let hidden = history::hide(&history::Request {
+            state,
+            roots,
+            deny: &self.deny_read,
+            allow_missing: &self.allow_missing,
+            survey,
+        })?;
+        let masks = hidden.masks.iter().map(|mask| mask.path.as_path());
+        survey.pin(masks.chain(hidden.replaced.iter().map(|replaced| replaced.path.as_path())));
+        Ok(hidden)
     }
 
     /// Makes the plan and starts the sandbox. When the workspace changes between the two, both are done again.

@@ -5,7 +5,7 @@ use crate::{
     cell::PRIVATE,
     error::{Error, Result},
     landlocked, limits,
-    plan::{Access, Kept, Mount, Plan},
+    plan::{Access, Kept, Mount, Plan, Replaced},
     probe, proc,
     program::{Arguments, Descriptor, Program, Root, Slot, Step},
     reserve, sandbox,
@@ -379,12 +379,7 @@ impl Compiler {
     }
 
     fn bind(&mut self, path: &Path, access: Access) -> Result<()> {
-        let found = fs::metadata(path).map_err(|error| Error::Plan {
-            what: "visible path",
-            path: path.to_owned(),
-            why: format!("{error}; it was there when the plan was made"),
-        })?;
-        if found.is_dir() {
+        if self.take(path, true)?.is_dir() {
             self.directory(path)?;
         } else {
             self.parents(path)?;
@@ -392,13 +387,23 @@ impl Compiler {
                 self.step(Step::File { root: ROOT, path: below_root(path)?, mode: 0o644 });
             }
         }
-        let expect = Some(Identity { device: found.dev(), inode: found.ino() });
-        self.step(Step::CloneMount { host: HOST, source: below_root(path)?, recursive: true, expect, to: MOUNT });
         let set = NOSUID | NODEV | if access == Access::ReadOnly { RDONLY } else { 0 };
         self.step(Step::Attributes { mount: MOUNT, set, recursive: true });
         self.attach(path)?;
         self.laid.bound.push(path.to_owned());
         Ok(())
+    }
+
+    /// A copy of what the host has at `path`, to be attached.
+    fn take(&mut self, path: &Path, recursive: bool) -> Result<fs::Metadata> {
+        let found = fs::metadata(path).map_err(|error| Error::Plan {
+            what: "visible path",
+            path: path.to_owned(),
+            why: format!("{error}; it was there when the plan was made"),
+        })?;
+        let expect = Some(Identity { device: found.dev(), inode: found.ino() });
+        self.step(Step::CloneMount { host: HOST, source: below_root(path)?, recursive, expect, to: MOUNT });
+        Ok(found)
     }
 
     /// Pins, then protected names, then masks: a mask on something protected must end up on top.
@@ -421,6 +426,11 @@ impl Compiler {
         }
         for path in &plan.channels {
             self.mask(path, view::COVER_FILE, true)?;
+        }
+        for Replaced { path, by } in plan.replaced.iter().filter(|replaced| plan.shows(&replaced.path)) {
+            self.take(by, false)?;
+            self.step(Step::Attributes { mount: MOUNT, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
+            self.attach(path)?;
         }
         Ok(())
     }

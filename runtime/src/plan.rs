@@ -90,6 +90,15 @@ pub struct Masked {
     pub directory: bool,
 }
 
+/// A directory of the host in whose place another one is shown, read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What is shown there. Absolute.
+    pub by: PathBuf,
+}
+
 /// A pattern of what cannot be read, and what of it can be read all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denied {
@@ -174,6 +183,9 @@ pub struct Plan {
     pub workspace: Option<PathBuf>,
     /// Paths covered at the start.
     pub masks: Vec<Masked>,
+    /// Directories of packs in which git keeps what is denied, and what is shown instead.
+    #[serde(default)]
+    pub replaced: Vec<Replaced>,
     /// Sockets and FIFOs covered at the start, because somebody outside may be at their other end.
     #[serde(default)]
     pub channels: Vec<PathBuf>,
@@ -228,6 +240,14 @@ impl Plan {
         if std::mem::take(&mut self.strangers) {
             self.masks.extend(view::private_settings());
         }
+        self
+    }
+
+    /// The same with masks on what would be replaced, for where nothing can be shown in another's place: git finds no packs there.
+    #[must_use]
+    pub fn with_packs_masked(mut self) -> Self {
+        let masked = |replaced: Replaced| Masked { path: replaced.path, directory: true };
+        self.masks.extend(std::mem::take(&mut self.replaced).into_iter().map(masked));
         self
     }
 

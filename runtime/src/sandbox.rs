@@ -266,7 +266,7 @@ impl Sandbox {
 
     /// Goes on without the namespaces that the host refuses.
     fn start_restricted(plan: Plan, exec: Option<Arc<dyn ExecGuard>>, refusal: &host::Refusal) -> Result<Self> {
-        let plan = plan.with_settings_masked();
+        let plan = plan.with_settings_masked().with_packs_masked();
         let mut enforced = remarks(&plan);
         let mut limits = Limiter::prepare(&plan, &mut enforced, Backend::Landlock)?;
         let restricted::Launched { first, control, restricted, modes } =

@@ -49,7 +49,7 @@
 //! let plan = builder.plan()?;
 //! let exported = oci::to_spec(&plan, &process)?;
 //! assert!(exported.enforced.protections.iter().any(|line| line.protection == Protection::Seccomp && line.holds));
-//! assert_eq!(oci::from_spec(&exported.spec)?, (plan.with_settings_masked(), process));
+//! assert_eq!(oci::from_spec(&exported.spec)?, (plan.with_settings_masked().with_packs_masked(), process));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

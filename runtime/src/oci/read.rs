@@ -86,6 +86,7 @@ fn plan(spec: &Value) -> Plan {
         view: Vec::new(),
         workspace: None,
         masks: Vec::new(),
+        replaced: Vec::new(),
         channels: Vec::new(),
         strangers: false,
         kept: Vec::new(),

@@ -91,6 +91,7 @@ prop_compose! {
             deny_read: deny_read.into_iter().map(|(pattern, except)| Denied { pattern, except }).collect(),
             deny_read_strict: false,
             strangers: false,
+            replaced: Vec::new(),
             channels: Vec::new(),
             surveyed: SystemTime::UNIX_EPOCH + Duration::new(since, nanoseconds),
             net: Net::None,

@@ -23,7 +23,7 @@ pub(super) const ROOT: &str = "rootfs";
 /// [`Error::Missing`] when the plan has protections that an engine does not give and [`Plan::allow_missing`] does not name,
 /// [`Error::Path`] for a path that is not UTF-8, [`Error::Value`] for a limit beyond the format's numbers.
 pub fn to_spec(plan: &Plan, process: &Process) -> Result<Exported, Error> {
-    let plan = &plan.clone().with_settings_masked();
+    let plan = &plan.clone().with_settings_masked().with_packs_masked();
     let enforced = enforced(plan, process);
     let refused = |line: &&Applied| !line.holds && !plan.allow_missing.contains(&line.protection);
     let missing: Vec<Applied> = enforced.protections.iter().filter(refused).cloned().collect();

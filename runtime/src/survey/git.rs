@@ -1,6 +1,6 @@
 //! Git directories: which of their files make git run something, and which of them a worktree needs.
 //!
-//! Git itself is never run: a repository can name programs for git to run. Its small files are read as text.
+//! Git is not asked here: a repository can name programs for git to run. Its small files are read as text.
 //!
 //! What decides over programs in a git directory: `config`, `config.worktree` (when the configuration turns it on) and what
 //! they include, `hooks` or the directory `core.hooksPath` names, and `commondir`, a file that moves all of those elsewhere
@@ -28,7 +28,7 @@ use nix::unistd::User;
 use super::protect::Guarded;
 use super::walk::{Kind, entries_of, entry_at, kind_at, real_directory};
 use super::{Mask, Protected, StandIn, SurveyError};
-use index::for_each_path;
+pub(crate) use index::for_each_file;
 pub(crate) use own::OwnGit;
 pub(crate) use programs::git_programs;
 pub(super) use settings::Setting;
@@ -411,6 +411,39 @@ fn worktree_of(settings: &[Setting]) -> Option<&Path> {
     named.map(|(_, _, value)| Path::new(OsStr::from_bytes(value)))
 }
 
+/// What a git directory says of its trees.
+#[derive(Debug, Default)]
+pub(crate) struct Repository {
+    /// Where they are said to be.
+    pub(crate) trees: Vec<PathBuf>,
+    /// The index of each, in all its parts.
+    pub(crate) indexes: Vec<PathBuf>,
+}
+
+/// The trees of the git directory `git`, if it is one.
+pub(crate) fn repository(git: &Path) -> Repository {
+    let mut found = Repository::default();
+    found.trees.extend(git.parent().filter(|_| git.ends_with(".git")).map(Path::to_owned));
+    let settings = read(&git.join("config"), LARGEST_CONFIG).map(|text| settings(&text)).unwrap_or_default();
+    found.trees.extend(worktree_of(&settings).and_then(|tree| git.join(tree).canonicalize().ok()));
+    let linked = directories(&git.join("worktrees"));
+    for private in &linked {
+        let named = pointer(&private.join("gitdir")).map(|named| private.join(OsStr::from_bytes(&named)));
+        found.trees.extend(named.and_then(|dotgit| dotgit.parent()?.canonicalize().ok()));
+    }
+    for private in linked.iter().map(PathBuf::as_path).chain([git]) {
+        let is_index = |path: &Path| {
+            let name = path.file_name().map(OsStr::as_bytes);
+            name.is_some_and(|name| name == b"index" || name.starts_with(b"sharedindex."))
+        };
+        let files = entries_of(private).into_iter().flatten();
+        found.indexes.extend(files.filter(|(path, kind)| *kind == Kind::File && is_index(path)).map(|(path, _)| path));
+    }
+    found.trees.sort_unstable();
+    found.indexes.sort_unstable();
+    found
+}
+
 /// The subdirectories of `path`; none when it cannot be read.
 fn directories(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
@@ -438,6 +471,11 @@ fn try_read(path: &Path, most: u64, refused: impl Fn(&Metadata) -> bool) -> io::
         return Err(io::Error::from(io::ErrorKind::FileTooLarge));
     }
     Ok(Some(text))
+}
+
+/// A regular file, open for reading, if there is one. Never waits, and follows no link at the end of the path.
+pub(crate) fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    open(path)
 }
 
 /// A regular file, open for reading; none where git could read none either. Never waits: a FIFO in its place is not opened.
@@ -474,7 +512,7 @@ pub(super) fn tracked(workspace: &Path, masks: &[Mask]) -> Vec<String> {
     let holders: HashSet<&[u8]> = relative.iter().map(|path| &path[..directory(path)]).collect();
     // The directory of the path before, which most have in common: whether it is denied, and whether it holds what is.
     let (mut last, mut denied, mut holds) = (None, false, false);
-    for_each_path(&index, if sha256 { 32 } else { 20 }, |path| {
+    for_each_file(&index, if sha256 { 32 } else { 20 }, |path, _| {
         let own = &path[..directory(path)];
         if last.as_deref() != Some(own) {
             let mut ends = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
@@ -494,7 +532,7 @@ pub(super) fn tracked(workspace: &Path, masks: &[Mask]) -> Vec<String> {
     }
     let more = if count > hits.len() { format!(" and {} more", count - hits.len()) } else { String::new() };
     vec![format!(
-        "tracked by git, so committed content stays readable in its database: {}{more}; remove it from the history or deny .git/objects",
+        "tracked by git, so committed content stays readable in its database: {}{more}; set deny_read_git_history = true, or remove it from the history",
         hits.join(", ")
     )]
 }

@@ -41,8 +41,8 @@ use nix::unistd::{AccessFlags, faccessat};
 use crate::plan::{Denied, Mount};
 use crate::view::OWN;
 use found::Found;
-pub(crate) use git::{OwnGit, git_programs, is_repository};
-pub(crate) use globs::{Globs, Place, States, Top};
+pub(crate) use git::{OwnGit, Repository, for_each_file, git_programs, is_repository, open_plain, repository};
+pub(crate) use globs::{Globs, Place, States, Top, lowercase};
 pub(crate) use walk::{Inode, Kind, entries_of, kind_at};
 use walk::{MOST_OUTSIDE, Walk, is_local};
 
@@ -65,6 +65,8 @@ pub(crate) struct Request<'a> {
     pub(crate) protect: &'a [String],
     /// The home directory in which git looks for its configuration, if there is one.
     pub(crate) home: Option<&'a Path>,
+    /// Whether denied files are hidden in the history of git too.
+    pub(crate) history: bool,
 }
 
 /// What was found. All lists are sorted and without repetition.
@@ -79,6 +81,8 @@ pub(crate) struct Survey {
     pub(crate) protected: Vec<Protected>,
     /// Directories between a root and something above: mounted on themselves they cannot be renamed away. Parents come first.
     pub(crate) pins: Vec<PathBuf>,
+    /// The roots in which there are pins.
+    pinned: Vec<PathBuf>,
     /// Every directory that was read and is not masked, for the watch.
     pub(crate) directories: Vec<PathBuf>,
     /// Directories below masks, for the watch: a hard link of what appears in them is denied too.
@@ -316,7 +320,8 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         })
         .collect();
     pins.retain(|pin| !pin.ancestors().any(|parent| whole.binary_search(&parent).is_ok()));
-    let tracked = request.workspace.filter(|_| !globs.is_empty()).map(|workspace| git::tracked(workspace, &masks));
+    let workspace = request.workspace.filter(|_| !globs.is_empty() && !request.history);
+    let tracked = workspace.map(|workspace| git::tracked(workspace, &masks));
     let mut uncovered = tracked.unwrap_or_default();
     uncovered.append(&mut guarded.uncovered);
     links.append(&mut found.aliasing);
@@ -334,6 +339,7 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         masks,
         protected,
         pins,
+        pinned: pinned_roots.to_vec(),
         directories,
         hidden: found.hidden,
         beyond: found.beyond,
@@ -345,6 +351,15 @@ pub(crate) fn survey(request: &Request<'_>) -> Result<Survey, SurveyError> {
         uncovered,
         warnings: found.warnings,
     })
+}
+
+impl Survey {
+    /// Adds pins for more that will be covered.
+    pub(crate) fn pin<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) {
+        self.pins.extend(pins(&self.pinned, paths));
+        self.pins.sort_unstable();
+        self.pins.dedup();
+    }
 }
 
 /// An absolute pattern for what every sandbox has of its own hides nothing: what matches there is not the host's.

@@ -65,6 +65,7 @@ impl Tree {
             deny: &denied(deny),
             protect: &strings(protect),
             home: Some(&self.home()),
+            history: false,
         })
     }
 
@@ -368,6 +369,7 @@ fn what_denies_the_workspace_or_means_nothing_is_an_error_that_names_it() {
         deny: &[],
         protect: &[],
         home: None,
+        history: false,
     };
     assert!(matches!(survey(&request), Err(SurveyError::Root { .. })));
 }
@@ -388,6 +390,7 @@ fn other_roots_are_searched_and_a_denied_single_file_stays_denied() {
         deny: &denied(&["**/.env*"]),
         protect: &[],
         home: None,
+        history: false,
     })
     .unwrap();
     let paths: Vec<_> = survey.masks.iter().map(|mask| mask.path.clone()).collect();
@@ -606,6 +609,7 @@ fn the_workspaces_own_git_directory_elsewhere_is_shown_only_when_it_agrees() {
         deny: &[],
         protect: &[],
         home: None,
+        history: false,
     };
     let inside = super::survey(&request).unwrap();
     assert!(inside.git_dirs.is_empty());
