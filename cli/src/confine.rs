@@ -83,6 +83,15 @@ pub(crate) fn confinement(loaded: &Loaded) -> Result<Option<Confinement>, Error>
                 next: "use --sandbox workspace-write, or take deny_read_strict out of the profile".into(),
             });
         }
+        SandboxMode::None if loaded.policy.deny_read_git_history.value && !loaded.policy.deny_read.is_empty() => {
+            return Err(Error::Unenforceable {
+                what: format!("deny_read_git_history = true ({})", loaded.policy.deny_read_git_history.origin),
+                why:
+                    "a history can be hidden only from what runs in a sandbox, and the profile says sandbox = \"none\""
+                        .into(),
+                next: "use --sandbox workspace-write, or take deny_read_git_history out of the profile".into(),
+            });
+        }
         SandboxMode::None => return Ok(None),
         SandboxMode::WorkspaceWriteAndNet => {
             return Err(Error::Unenforceable {
@@ -152,6 +161,9 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
         builder.deny_read_except(expanded(&entry.value.glob), entry.value.except.iter().map(expanded));
     }
     builder.deny_read_strict(policy.deny_read_strict.value);
+    if policy.deny_read_git_history.value {
+        builder.deny_read_git_history(places.state.join("history"));
+    }
     // What a file above the workspace protects may lie beside it, where nothing can be changed anyway.
     for entry in &policy.protect {
         if visible.iter().any(|shown| root.join(&entry.value).starts_with(shown)) {

@@ -63,6 +63,27 @@ fn without_a_word_in_the_profile_nothing_runs_and_the_fix_is_named() {
 }
 
 #[test]
+fn the_history_of_git_is_hidden_there_too() {
+    if !keeps_apart() {
+        return;
+    }
+    for pack in ["true", "git gc -q"] {
+        let machine = Machine::with(KNOWING);
+        machine.file(".env", "SECRET");
+        let author = "git config user.name a; git config user.email a@b";
+        let script = format!("git init -q; {author}; git add -A; git commit -qm x; {pack}");
+        let made = Command::new("sh").args(["-c", &script]).current_dir(machine.workspace()).status().unwrap();
+        assert!(made.success());
+        let read = || holdpoint(&machine, LIMIT, &["run", "--profile", "knowing", "--", "git", "show", "HEAD:.env"]);
+        let open = read();
+        assert_eq!(open.out, "SECRET", "{}", open.err);
+        machine.configure(&format!("{KNOWING}deny_read_git_history = true\n"));
+        let hidden = read();
+        assert!(!hidden.out.contains("SECRET") && hidden.err.contains("fatal:"), "{}{}", hidden.out, hidden.err);
+    }
+}
+
+#[test]
 fn a_profile_that_allows_it_runs_and_says_so_in_one_line() {
     if !keeps_apart() {
         return;

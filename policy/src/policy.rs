@@ -57,6 +57,8 @@ pub struct Policy {
     pub approval: Sourced<ApprovalMode>,
     /// What cannot be read inside.
     pub deny_read: Vec<Sourced<DenyRead>>,
+    /// Whether what stood at a denied place is hidden in the history of git too.
+    pub deny_read_git_history: Sourced<bool>,
     /// Whether opens are judged before they happen, so that what is denied is hidden from its first moment.
     pub deny_read_strict: Sourced<bool>,
     /// Paths of the workspace that stay read-only besides [`crate::paths::PROTECTED_NAMES`].

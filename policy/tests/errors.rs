@@ -232,14 +232,23 @@ mod tests {
 
     #[test]
     fn strict_reads_are_switched_on_by_anybody_and_off_by_nobody() {
+        switched_on_by_anybody_and_off_by_nobody("deny_read_strict", |policy| policy.deny_read_strict.value);
+    }
+
+    #[test]
+    fn so_is_the_history_of_git_hidden() {
+        switched_on_by_anybody_and_off_by_nobody("deny_read_git_history", |policy| policy.deny_read_git_history.value);
+    }
+
+    fn switched_on_by_anybody_and_off_by_nobody(key: &str, value: fn(&Policy) -> bool) {
         let layer = |kind, text: &str| Layer::new(kind, Config::parse(text, &Origin::file("c.toml")).unwrap());
-        let (on, off) = ("deny_read_strict = true\n", "deny_read_strict = false\n");
+        let (on, off) = (&*format!("{key} = true\n"), &*format!("{key} = false\n"));
         let inherited = format!("[profile.base]\n{on}[profile.default]\nextends = \"base\"\n{off}");
         let profile = |text: &str| format!("[profile.default]\n{text}");
         let strict = |user: &str, project: &str| {
             let layers = [layer(LayerKind::User, user), layer(LayerKind::Project, project)];
             let policy = compile(&layers, None, &Flags::default()).unwrap();
-            (policy.deny_read_strict.value, policy.warnings.len())
+            (value(&policy), policy.warnings.len())
         };
         assert_eq!(strict("", ""), (false, 0));
         assert_eq!(strict(off, off), (false, 0));

@@ -29,6 +29,7 @@ pub(super) fn explain(args: &Explain) -> Result<u8, Error> {
             "policy_digest": loaded.policy_digest(),
             "effective": explain::explain(&loaded.policy, root),
             "masked": denied.masked,
+            "replaced": denied.replaced,
             "uncovered": denied.uncovered,
             "unenforceable": denied.refused,
         }))?;
@@ -57,9 +58,15 @@ const NAMED: usize = 20;
 #[derive(Default)]
 struct Denied {
     masked: Vec<String>,
+    /// Directories of which only what may be read is shown.
+    replaced: Vec<String>,
     uncovered: Vec<String>,
     /// Why a run would not start.
     refused: Option<String>,
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 impl Denied {
@@ -72,8 +79,9 @@ impl Denied {
                 // What is in the workspace first: that is what the person wrote patterns for.
                 let mut masked: Vec<&Path> = plan.masked().collect();
                 masked.sort_by_key(|path| (!path.starts_with(&loaded.workspace.root), *path));
-                let masked = masked.into_iter().map(|path| path.to_string_lossy().into_owned()).collect();
-                Denied { masked, uncovered: plan.uncovered, refused: None }
+                let masked = masked.into_iter().map(text).collect();
+                let replaced = plan.replaced.iter().map(|replaced| text(&replaced.path)).collect();
+                Denied { masked, replaced, uncovered: plan.uncovered, refused: None }
             }
             Ok(None) => Denied::default(),
             Err(error) => {
@@ -96,6 +104,10 @@ impl Denied {
             if let Some(more) = self.masked.len().checked_sub(NAMED).filter(|more| *more > 0) {
                 out.push_str(&format!("  and {more} more (--json names all)\n"));
             }
+        }
+        for path in &self.replaced {
+            let shown = Path::new(path).strip_prefix(root).unwrap_or(Path::new(path));
+            out.push_str(&format!("\nshown without what was denied: {}\n", encoded(&shown.to_string_lossy())));
         }
         for what in &self.uncovered {
             out.push_str(&format!("\nnot protected: {}\n", encoded(what)));

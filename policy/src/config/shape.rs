@@ -41,6 +41,9 @@ pub(crate) struct FileShape {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub(crate) deny_read_paths: Words,
+    /// Whether what is denied is hidden in the history of git too, in every profile; only `true` has an effect.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub(crate) deny_read_git_history: Option<Spanned<bool>>,
     /// Whether opens are judged before they happen, in every profile; only `true` has an effect.
     #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub(crate) deny_read_strict: Option<Spanned<bool>>,
@@ -84,6 +87,9 @@ pub(crate) struct ProfileShape {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub(crate) deny_read_paths: Words,
+    /// Whether what stood at a denied place is hidden in the history of git too; `true` is not taken back by another layer.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub(crate) deny_read_git_history: Option<Spanned<bool>>,
     /// Whether opens are judged before they happen, so that a denied file is hidden from its first moment; `true` is not
     /// taken back by another layer.
     #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]

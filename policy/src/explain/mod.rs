@@ -50,8 +50,12 @@ pub fn lines(policy: &Policy) -> Vec<Line> {
     for entry in &policy.deny_read {
         add("deny_read_paths", entry.value.to_string(), &entry.origin);
     }
-    if policy.deny_read_strict.value || policy.deny_read_strict.origin != crate::policy::BUILT_IN {
-        add("deny_read_strict", policy.deny_read_strict.value.to_string(), &policy.deny_read_strict.origin);
+    for (key, value) in
+        [("deny_read_git_history", &policy.deny_read_git_history), ("deny_read_strict", &policy.deny_read_strict)]
+    {
+        if value.value || value.origin != crate::policy::BUILT_IN {
+            add(key, value.value.to_string(), &value.origin);
+        }
     }
     for (key, list) in [
         ("protect_paths", &policy.protect),

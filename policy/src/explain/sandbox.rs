@@ -43,6 +43,9 @@ pub fn sandbox_lines(policy: &Policy, workspace: &Path) -> Vec<String> {
         policy.deny_read.iter().map(|entry| Sourced::new(entry.value.to_string(), "")).collect();
     list("cannot read", &denied);
     list("cannot execute", &policy.exec_deny);
+    if policy.deny_read_git_history.value && !policy.deny_read.is_empty() && policy.sandbox.value != SandboxMode::None {
+        lines.push("cannot read in the history of git what stood there".to_owned());
+    }
     if policy.deny_read_strict.value && !policy.deny_read.is_empty() {
         lines.push("opens no file that was not judged first".to_owned());
     }

@@ -25,6 +25,7 @@ impl Draft {
             sandbox: Sourced::built_in(SandboxMode::WorkspaceWrite),
             approval: Sourced::built_in(ApprovalMode::Suggest),
             deny_read: Vec::new(),
+            deny_read_git_history: Sourced::built_in(false),
             deny_read_strict: Sourced::built_in(false),
             protect: Vec::new(),
             readable: Vec::new(),
@@ -70,6 +71,7 @@ impl Draft {
             policy.exec_guard = sourced(config, guard, |guard| *guard);
         }
         self.strict(config, shape.deny_read_strict.as_ref(), "in a profile");
+        self.history(config, shape.deny_read_git_history.as_ref(), "in a profile");
         let policy = &mut self.policy;
         for loss in &shape.allow_missing {
             if !policy.allow_missing.iter().any(|known| known.value == *loss.get_ref()) {
@@ -103,6 +105,7 @@ impl Draft {
         self.lists(config, &shape.deny_read_paths, &shape.protect_paths, &shape.exec_deny_paths);
         self.guard(config, shape.exec_guard.as_ref(), "outside a profile");
         self.strict(config, shape.deny_read_strict.as_ref(), "outside a profile");
+        self.history(config, shape.deny_read_git_history.as_ref(), "outside a profile");
         if let Some(most) = &shape.allow_missing {
             self.at_most_missing(most.get_ref(), &config.source_of(most.span()));
         }
@@ -126,6 +129,7 @@ impl Draft {
         self.modes(config, shape.sandbox.as_ref(), shape.approval_policy.as_ref(), "in a project's own file");
         self.guard(config, shape.exec_guard.as_ref(), "in a project's own file");
         self.strict(config, shape.deny_read_strict.as_ref(), "in a project's own file");
+        self.history(config, shape.deny_read_git_history.as_ref(), "in a project's own file");
         self.lists(config, &shape.deny_read_paths, &shape.protect_paths, &shape.exec_deny_paths);
         self.bounds(config, &shape.limits, &shape.catalog);
     }
@@ -160,6 +164,14 @@ impl Draft {
         if let Some(strict) = strict {
             let asked = sourced(config, strict, |strict| *strict);
             let warning = tighten(&mut self.policy.deny_read_strict, asked, "deny_read_strict", place);
+            self.policy.warnings.extend(warning);
+        }
+    }
+
+    fn history(&mut self, config: &Config, history: Option<&Spanned<bool>>, place: &str) {
+        if let Some(history) = history {
+            let asked = sourced(config, history, |history| *history);
+            let warning = tighten(&mut self.policy.deny_read_git_history, asked, "deny_read_git_history", place);
             self.policy.warnings.extend(warning);
         }
     }
