@@ -47,6 +47,7 @@ const CONFIG: &str = r#"
 sandbox = "workspace-write"
 approval_policy = "full-auto"
 deny_read_paths = ["**/.env*", "**/secrets/**", "**/*token*", "**/*credential*", "**/railway.json"]
+deny_read_git_history = true
 protect_paths = [".agents", ".venv/bin", ".venv/pyvenv.cfg", "prod-data"]
 
 [profile.corpus.limits]

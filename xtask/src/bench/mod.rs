@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what confinement costs, against the same without it and against its peers, as ratios of one
 //! interleaved run.
 
+mod history;
 mod judged;
 mod measure;
 mod others;
@@ -40,6 +41,8 @@ enum Part {
     Launch,
     /// A launch that hides files.
     Hidden,
+    /// A launch that hides files in the history of git.
+    History,
     /// What an embedding program pays.
     Library,
     /// Launches per second.
@@ -53,7 +56,7 @@ enum Part {
 impl Part {
     /// Whether `holdpoint` and its peers are what is measured, and not the library alone.
     fn starts_holdpoint(self) -> bool {
-        matches!(self, Self::Launch | Self::Hidden | Self::Rate)
+        matches!(self, Self::Launch | Self::Hidden | Self::History | Self::Rate)
     }
 }
 
@@ -73,6 +76,7 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
         (Part::Launch, tables::launch as fn(&Scene, usize, &mut Tables) -> Result<()>),
         (Part::Launch, running::memory),
         (Part::Hidden, tables::hidden),
+        (Part::History, history::table),
         (Part::Library, tables::library),
         (Part::Rate, running::rate),
         (Part::Inside, tables::inside),

@@ -26,6 +26,10 @@ approval_policy = "full-auto"
 [profile.hidden]
 extends = "launch"
 deny_read_paths = ["**/.env", "**/.env.*"]
+
+[profile.history]
+extends = "hidden"
+deny_read_git_history = true
 "#;
 
 /// What is run where it is about the sandbox alone.
