@@ -47,6 +47,7 @@ impl Project {
         let mut builder = Sandbox::builder();
         builder.system().workspace(&self.workspace, Access::ReadWrite);
         builder.deny_read("**/.env").deny_read("**/secrets/**").deny_read("config/*.key");
+        builder.deny_read_except("**/*.pem", ["**/public.pem"]);
         builder
     }
 
@@ -170,8 +171,11 @@ fn directories_and_paths_from_the_root() {
     let project = Project::new();
     project.outside(
         "mkdir -p a/secrets config deep/config; echo CANARY-DIRECTORY >a/secrets/x; echo CANARY-KEY >config/prod.key;
-         echo open >deep/config/prod.key; git add -A; git commit -qm x; rm -r a config; git commit -qam gone",
+         echo open >deep/config/prod.key; echo CANARY-PEM >a/Private.PEM; echo open >a/public.pem;
+         git add -A; git commit -qm x; rm -r a config; git commit -qam gone",
     );
+    project.gives_away_nothing("git show HEAD~1:a/Private.PEM");
+    assert!(project.inside(true, "git show HEAD~1:a/public.pem").contains("open"));
     project.gives_away_nothing("git show HEAD~1:a/secrets/x");
     project.gives_away_nothing("git show HEAD~1:config/prod.key");
     assert!(project.inside(true, "git show HEAD:deep/config/prod.key").contains("open"));
@@ -272,6 +276,17 @@ fn git_goes_on_working() {
         // Nothing of it has changed what lies outside.
         assert_eq!(project.outside("git show main:.env; git show main:x; git fsck 2>&1"), "CANARY-TWO\nx\n");
     }
+}
+
+#[test]
+fn what_stands_beside_a_database_is_in_nobodys_way() {
+    let project = Project::with_history();
+    // As git's own watcher makes it.
+    let _socket = std::os::unix::net::UnixListener::bind(project.workspace.join(".git/fsmonitor--daemon.ipc")).unwrap();
+    // Of names that look like parts of a database.
+    project.outside("mkdir -p locale/de locale/ca pack; echo hallo >locale/de/text; echo a >pack/a");
+    project.gives_away_nothing("git show HEAD:.env");
+    assert!(project.inside(true, "cat locale/de/text pack/a").contains("hallo\na"));
 }
 
 #[test]
@@ -394,6 +409,26 @@ fn what_cannot_be_looked_through_starts_nothing() {
     let waiting = Project::with_history();
     waiting.outside("mkfifo .git/objects/info/alternates");
     assert!(refused(&waiting).contains("is no file"));
+
+    // Git would look for one kind of names and find none.
+    let mixed = Project::with_history();
+    mixed.outside("git gc -q; mkdir .git/objects/ab; touch .git/objects/ab/$(printf 'c%.0s' $(seq 62))");
+    assert!(refused(&mixed).contains("SHA-256"));
+    let renamed = Project::with_history();
+    renamed.outside("git gc -q");
+    renamed.inside(true, "true");
+    renamed.outside(
+        "cd .git/objects/pack; for pack in pack-*; do mv $pack pack-$(printf 'c%.0s' $(seq 64)).${pack##*.}; done",
+    );
+    assert!(refused(&renamed).contains("another length"));
+
+    let damaged = Project::with_history();
+    damaged.inside(true, "true");
+    let memory = damaged.outside("find ../state -name hidden");
+    fs::write(damaged.workspace.join(memory.trim()), "nonsense\n").unwrap();
+    assert!(refused(&damaged).contains("as if for the first time"));
+    fs::remove_file(damaged.workspace.join(memory.trim())).unwrap();
+    assert!(!damaged.inside(true, "git show HEAD:.env").contains(CANARY));
 
     let broken = Project::with_history();
     broken.outside("git gc -q; chmod u+w .git/objects/pack/*.pack; for pack in .git/objects/pack/*.pack; do truncate -s 40 $pack; done");

@@ -122,24 +122,13 @@ impl<'a> Git<'a> {
     /// Everything that is there, or what of `names` is. What only looks like an object is none.
     pub(super) fn objects(&self, names: Option<&[ObjectName]>) -> Result<Vec<Object>> {
         let format = "--batch-check=%(objectname) %(objecttype) %(objectsize)";
-        let text = match names {
-            Some(names) => self.output(&["cat-file", "--buffer", format], list(names.iter())?)?,
-            None => self.output(&["cat-file", "--batch-all-objects", "--unordered", format], Stdio::null())?,
-        };
-        let object = |line: &[u8]| {
-            let mut words = line.split(|byte| *byte == b' ');
-            let name = ObjectName::parse(words.next()?)?;
-            let kind = match words.next()? {
-                b"commit" => Kind::Commit,
-                b"tree" => Kind::Tree,
-                b"tag" => Kind::Tag,
-                b"blob" => Kind::Blob,
-                _ => return None,
-            };
-            let size = str::from_utf8(words.next()?).ok()?.parse().ok()?;
-            Some(Object { name, kind, size })
-        };
-        Ok(lines(&text).filter_map(object).collect())
+        let mut objects = Vec::new();
+        let each = |line: &[u8]| objects.extend(object(line));
+        match names {
+            Some(names) => self.ask(&["cat-file", "--buffer", format], list(names.iter())?, each)?,
+            None => self.ask(&["cat-file", "--batch-all-objects", "--unordered", format], Stdio::null(), each)?,
+        }
+        Ok(objects)
     }
 
     /// Reads objects that are not blobs, in this order. False when one of them is not there.
@@ -161,9 +150,10 @@ impl<'a> Git<'a> {
             Format::Sha1 => &["show-index"],
             Format::Sha256 => &["show-index", "--object-format=sha256"],
         };
-        let text = self.output(arguments, index.into())?;
+        let mut names = Vec::new();
         let name = |line: &[u8]| ObjectName::parse(line.split(|byte| *byte == b' ').nth(1)?);
-        Ok(lines(&text).filter_map(name).collect())
+        self.ask(arguments, index.into(), |line| names.extend(name(line)))?;
+        Ok(names)
     }
 
     /// Writes a pack of these objects, and of no others, into `directory`.
@@ -171,15 +161,14 @@ impl<'a> Git<'a> {
         let base = directory.join("pack");
         let arguments = ["pack-objects", "--quiet", "--delta-base-offset", "--window=0"].map(str::as_ref);
         let arguments: Vec<_> = arguments.into_iter().chain([base.as_os_str()]).collect();
-        self.output(&arguments, list(names)?).map(drop)
+        self.ask(&arguments, list(names)?, |_| ())
     }
 
     /// The names that contents have as blobs.
     pub(super) fn hash(&self, contents: impl Iterator<Item = Vec<u8>>) -> Result<Vec<ObjectName>> {
         let mut names = Vec::new();
         for content in contents {
-            let text = self.output(&["hash-object", "--stdin"], input(&content)?)?;
-            names.extend(lines(&text).filter_map(ObjectName::parse));
+            self.ask(&["hash-object", "--stdin"], input(&content)?, |line| names.extend(ObjectName::parse(line)))?;
         }
         Ok(names)
     }
@@ -199,14 +188,15 @@ impl<'a> Git<'a> {
         Ok(Running { child, complaints })
     }
 
-    fn output(&self, arguments: &[impl AsRef<OsStr>], input: Stdio) -> Result<Vec<u8>> {
+    /// Takes an answer line by line.
+    fn ask(&self, arguments: &[impl AsRef<OsStr>], input: Stdio, mut each: impl FnMut(&[u8])) -> Result<()> {
         let mut running = self.start(arguments, input)?;
-        let mut text = Vec::new();
-        let read = running.child.stdout.take().map_or(Ok(0), |mut from| from.read_to_end(&mut text));
+        let from = running.child.stdout.take().into_iter();
+        let mut lines = from.flat_map(|from| BufReader::with_capacity(1 << 16, from).split(b'\n'));
+        let read = lines.try_for_each(|line| line.map(|line| each(&line)));
         let what = arguments.first().map(|word| word.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
         self.end(running, &what)?;
-        read.map_err(Error::io("hear from git"))?;
-        Ok(text)
+        read.map_err(Error::io("hear from git"))
     }
 
     /// Collects it, and gives its last words when it has failed.
@@ -218,8 +208,8 @@ impl<'a> Git<'a> {
         let mut said = Vec::new();
         let read = complaints.rewind().and_then(|()| complaints.take(MOST_COMPLAINTS).read_to_end(&mut said));
         read.map_err(Error::io("read what git complains about"))?;
-        let last =
-            String::from_utf8_lossy(lines(&said).last().unwrap_or(b"nothing was said")).escape_debug().to_string();
+        let said = String::from_utf8_lossy(&said);
+        let last = said.lines().next_back().unwrap_or("nothing was said").escape_debug();
         Err(self.store.fault(format!("`git {what}` failed: {last} (`git fsck` says more)")))
     }
 }
@@ -242,8 +232,19 @@ fn input(text: &[u8]) -> Result<Stdio> {
     Ok(file.into())
 }
 
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+/// A line of `git cat-file --batch-check`.
+fn object(line: &[u8]) -> Option<Object> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let name = ObjectName::parse(words.next()?)?;
+    let kind = match words.next()? {
+        b"commit" => Kind::Commit,
+        b"tree" => Kind::Tree,
+        b"tag" => Kind::Tag,
+        b"blob" => Kind::Blob,
+        _ => return None,
+    };
+    let size = str::from_utf8(words.next()?).ok()?.parse().ok()?;
+    Some(Object { name, kind, size })
 }
 
 /// Takes the answer of `git cat-file --batch` apart (git-cat-file(1)). False when something was missing.

@@ -44,7 +44,10 @@ impl<'a> Look<'a> {
     pub(super) fn new(request: &'a Request<'a>, store: Store, listing: Listing, memory: Memory) -> Result<Self> {
         let asked = format!("{:?} {:?} {:?}", request.deny, request.roots, store.repository.trees);
         let before = memory.looked()?;
-        let hidden = memory.hidden()?.into_iter().collect();
+        let hidden: HashSet<ObjectName> = memory.hidden()?.into_iter().collect();
+        if hidden.iter().any(|name| name.as_bytes().len() != listing.format.length()) {
+            return Err(store.fault("its objects had names of another length".into()));
+        }
         let packs = before.as_ref().map(|before| before.packs.clone()).unwrap_or_default();
         let whole = before.as_ref().is_some_and(|before| before.whole);
         Ok(Self { request, store, listing, memory, before, asked, hidden, whole, packs })

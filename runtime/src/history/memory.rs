@@ -64,9 +64,9 @@ impl Memory {
         &self.path
     }
 
-    /// The last look, if it came to its end.
+    /// The last look, if it came to its end and what it found is there.
     pub(super) fn looked(&self) -> Result<Option<Looked>> {
-        let Some(text) = self.read(LOOKED)? else { return Ok(None) };
+        let Some(text) = self.read(LOOKED)?.filter(|_| self.path.join(HIDDEN).exists()) else { return Ok(None) };
         let parts: Vec<String> = text.splitn(6, '\n').map(str::to_owned).collect();
         let Ok([packs, hidden, whole, asked, pack_text, seen]) = <[String; 6]>::try_from(parts) else {
             return Ok(None);
@@ -103,7 +103,17 @@ impl Memory {
 
     fn names(&self, name: &str) -> Result<Vec<ObjectName>> {
         let text = self.read(name)?.unwrap_or_default();
-        Ok(text.lines().filter_map(|line| ObjectName::parse(line.as_bytes())).collect())
+        let names = text.lines().map(|line| ObjectName::parse(line.as_bytes()).ok_or_else(|| self.damaged(name)));
+        names.collect()
+    }
+
+    fn damaged(&self, name: &str) -> Error {
+        Error::Plan {
+            what: "the memory of what is hidden in",
+            path: self.path.join(name),
+            why: "it is damaged; remove its directory to have the history looked through as if for the first time"
+                .into(),
+        }
     }
 
     fn read(&self, name: &str) -> Result<Option<String>> {

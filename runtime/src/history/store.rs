@@ -7,7 +7,6 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
-    fmt::Write as _,
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
@@ -59,55 +58,48 @@ impl Store {
     /// Lists it; none when there is nothing in it. None of the `channels` may lie in it, because git would wait for whoever
     /// is at their other ends.
     pub(super) fn list(&self, channels: &[PathBuf]) -> Result<Option<Listing>> {
-        let around = self.path.parent().unwrap_or(&self.path);
-        let found = self.try_list().map_err(|error| self.fault(error.to_string()))?;
-        match channels.iter().find(|channel| channel.starts_with(around)) {
-            Some(channel) if found.is_some() => Err(self.fault(format!("{} is no file", channel.display()))),
-            _ => Ok(found),
+        let Some(listing) = self.try_list().map_err(|error| self.fault(error.to_string()))? else { return Ok(None) };
+        if let Some(channel) = channels.iter().find(|channel| channel.starts_with(&self.path)) {
+            return Err(self.fault(format!("{} is no file", channel.display())));
         }
+        let lengths = listing.loose.iter().copied().chain(listing.packs.iter().filter_map(|index| called(index)));
+        // Whoever could have one taken for the other would have git find nothing.
+        if lengths.into_iter().any(|name| name.as_bytes().len() != listing.format.length()) {
+            return Err(self.fault("names of SHA-1 and of SHA-256 lie in it".into()));
+        }
+        Ok(Some(listing))
     }
 
     fn try_list(&self) -> io::Result<Option<Listing>> {
-        let (mut loose, mut packs, mut long) = (Vec::new(), Vec::new(), false);
-        let (mut pack_text, mut text) = (String::new(), String::new());
-        for entry in fs::read_dir(&self.path)? {
+        let (mut loose, mut packs, mut pack_lines, mut lines) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for entry in entries(&self.path)? {
             let name = entry?.file_name();
             if is_byte(name.as_bytes()) {
-                for object in present(fs::read_dir(self.path.join(&name)))?.into_iter().flatten() {
+                for object in entries(&self.path.join(&name))? {
                     let object = ObjectName::parse(&[name.as_bytes(), object?.file_name().as_bytes()].concat());
                     loose.extend(object);
                 }
             }
         }
-        for entry in present(fs::read_dir(self.packs()))?.into_iter().flatten() {
-            let entry = entry?;
-            let name = entry.file_name();
-            if let Some(pack) = name.as_bytes().strip_suffix(b".idx") {
-                long |= pack.len() > "pack-".len() + 2 * Format::Sha1.length();
-                packs.push(entry.path());
-            }
-            if name.as_bytes().starts_with(b"pack-") {
-                let found = entry.metadata()?;
-                let (size, seconds, part) = (found.len(), found.mtime(), found.mtime_nsec());
-                write!(pack_text, "{name:?} {size} {seconds}.{part} {}", found.ino()).unwrap_or_default();
-            }
+        for entry in entries(&self.packs())? {
+            let path = entry?.path();
+            pack_lines.push(stamp(&path)?);
+            packs.extend(path.extension().is_some_and(|kind| kind == "idx").then_some(path));
         }
         if loose.is_empty() && packs.is_empty() {
             return Ok(None);
         }
+        for index in &self.repository.indexes {
+            lines.push(format!("index {}", stamp(index)?));
+        }
         loose.sort_unstable();
         packs.sort_unstable();
-        long |= loose.iter().any(|name| name.as_bytes().len() == Format::Sha256.length());
-        let format = if long { Format::Sha256 } else { Format::Sha1 };
-        for index in &self.repository.indexes {
-            let found = fs::metadata(index)?;
-            let (size, seconds, part) = (found.len(), found.mtime(), found.mtime_nsec());
-            writeln!(text, "index {} {size} {seconds}.{part} {}", index.display(), found.ino()).unwrap_or_default();
-        }
-        for name in &loose {
-            writeln!(text, "loose {name}").unwrap_or_default();
-        }
-        Ok(Some(Listing { format, loose, packs, pack_text, text }))
+        pack_lines.sort_unstable();
+        lines.extend(loose.iter().map(|name| format!("loose {name}")));
+        let long = |name: ObjectName| name.as_bytes().len() == Format::Sha256.length();
+        let first = loose.first().copied().or_else(|| packs.iter().find_map(|index| called(index)));
+        let format = if first.is_some_and(long) { Format::Sha256 } else { Format::Sha1 };
+        Ok(Some(Listing { format, loose, packs, pack_text: pack_lines.join(" "), text: lines.join("\n") }))
     }
 
     /// Says what is wrong with it.
@@ -124,9 +116,24 @@ fn is_byte(name: &[u8]) -> bool {
     matches!(name, [b'0'..=b'9' | b'a'..=b'f', b'0'..=b'9' | b'a'..=b'f'])
 }
 
-fn present<T>(read: io::Result<T>) -> io::Result<Option<T>> {
-    match read {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+/// What is in a directory: nothing when it is gone, or shut, for then it is covered.
+fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(None),
         read => read.map(Some),
     }
+    .map(|entries| entries.into_iter().flatten())
+}
+
+/// Another one for another content, in one line.
+fn stamp(file: &Path) -> io::Result<String> {
+    let found = file.symlink_metadata()?;
+    let (size, seconds, part, inode) = (found.len(), found.mtime(), found.mtime_nsec(), found.ino());
+    Ok(format!("{:?} {size} {seconds}.{part} {inode}", file.as_os_str()))
+}
+
+/// The name of a pack, as git gives it.
+fn called(index: &Path) -> Option<ObjectName> {
+    ObjectName::parse(index.file_stem()?.as_bytes().strip_prefix(b"pack-")?)
 }
