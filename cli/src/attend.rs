@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use holdpoint_runtime::{Limit, Trap};
+use holdpoint_runtime::{Limit, Trap, give_back_code};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -18,6 +18,9 @@ use crate::signals::Signals;
 
 /// How long a command may take to end by itself after we were told to end.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Whoever waits longer for a command gives back the memory of what has been executed for its start.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +95,7 @@ fn watch(
     limit: Option<Duration>,
     relay: &mut Option<Relay>,
 ) -> Result<Ended, Error> {
+    let mut rest = Some(Instant::now() + MOMENT);
     let mut deadline = limit.and_then(|limit| Instant::now().checked_add(limit)).map(|at| (at, Ended::OutOfTime));
     loop {
         if let Some((at, ended)) = deadline
@@ -100,8 +104,11 @@ fn watch(
             return Ok(ended);
         }
         let look = relay.as_ref().and_then(Relay::look).map(|pause| Instant::now() + pause);
-        let until = deadline.map(|(at, _)| at).into_iter().chain(look).min();
+        let until = deadline.map(|(at, _)| at).into_iter().chain(look).chain(rest).min();
         let ready = wait(process, signals, relay.as_ref(), until)?;
+        if rest.take_if(|rest| *rest <= Instant::now()).is_some() {
+            give_back_code();
+        }
         if let Some(relay) = relay {
             if relay.look().is_some() {
                 relay.resume();

@@ -758,3 +758,20 @@ fn what_a_command_leaves_for_git_outside_is_said() {
     assert_eq!(lines.len(), 9, "{}", done.err);
     assert!(lines[8].contains("12 more"), "{}", done.err);
 }
+
+#[test]
+fn who_waits_long_gives_back_the_memory_of_its_code() {
+    let machine = Machine::new();
+    let script = "while [ ! -e go ]; do sleep 0.05; done; echo done";
+    let run = Background(machine.command(["run", "--profile", "free", "--", "sh", "-c", script]).spawn().unwrap());
+    eventually("the memory to be given back", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", run.0.id())).ok()?;
+        let kib = |key| {
+            status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        (kib("RssFile:")? * 2 < kib("VmHWM:")?).then_some(())
+    });
+    machine.file("go", "");
+    let done = run.finish();
+    assert_eq!((done.code, done.out.as_str()), (0, "done\n"), "{}", done.err);
+}

@@ -152,6 +152,13 @@ pub use stdio::Stdio;
 pub use traps::Trap;
 pub use view::SYSTEM;
 
+/// Lets the kernel have the memory in which the code and the constants of this program lie, for whoever waits long for a command:
+/// what is needed again is read again from the file, most often from the page cache (madvise(2), `MADV_DONTNEED`). Breakpoints of
+/// a debugger do not come back.
+pub fn give_back_code() {
+    sys::code::give_back();
+}
+
 /// What is shown to embedders in the README is compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use holdpoint_runtime::{Child, Error as Runtime, Sandbox, Stdio, Trap};
+use holdpoint_runtime::{Child, Error as Runtime, Sandbox, Stdio, Trap, give_back_code};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -154,6 +154,7 @@ impl Shared<'_> {
 
     /// The next one who connects; `None` when the session ends.
     fn next(&self, listener: &UnixListener, signals: &Signals) -> Option<UnixStream> {
+        let mut rests = false;
         loop {
             let idle = self.keeper.idle_timeout;
             let left = match self.connected.load(Ordering::SeqCst) {
@@ -161,9 +162,12 @@ impl Shared<'_> {
                 _ => idle,
             };
             let fds = [listener.as_fd(), signals.stop_fd(), self.keeper.sandbox.pidfd(), self.end.as_fd()];
-            let [_, _, gone, ended] = ready(fds, Some(left.min(LOOK)));
+            let [connects, stops, gone, ended] = ready(fds, Some(left.min(LOOK)));
             if ended {
                 return None;
+            }
+            if !(connects || stops || gone || std::mem::replace(&mut rests, true)) {
+                give_back_code();
             }
             if let Some(signal) = signals.stopped() {
                 self.finish(&format!("it was told to by {signal}"));

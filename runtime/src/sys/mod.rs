@@ -6,6 +6,7 @@
 pub(crate) mod arguments;
 pub(crate) mod call;
 mod clone;
+pub(crate) mod code;
 pub(crate) mod entries;
 pub(crate) mod gate;
 pub(crate) mod landlock;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -79,6 +79,8 @@ pub(super) fn memory(scene: &Scene, _: usize, tables: &mut Tables) -> Result<()>
         // It runs when it answers.
         input.write_all(b"there\n")?;
         BufReader::new(output).read_line(&mut String::new())?;
+        // What is there for a moment only is not what many of them hold.
+        thread::sleep(Duration::from_millis(500));
         let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
         drop(input);
         child.wait()?;
