@@ -1,7 +1,11 @@
 //! `cargo xtask test`: every test, and what they need.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use nix::unistd::Uid;
+use signal_hook::consts::SIGHUP;
+use signal_hook::flag;
 
 use crate::ordinary::Ordinary;
 use crate::tally::Tally;
@@ -25,6 +29,9 @@ pub(crate) fn main(options: &Options) -> Result<bool> {
 
 /// The tests of the crates, the same as an ordinary user, the browser and the replay.
 pub(crate) fn all(options: &Options) -> Result<Tally> {
+    // What is handled here has its default again in what we start, whoever has started us with it ignored (nohup(1)): tests
+    // are about what a signal does.
+    flag::register(SIGHUP, Arc::default())?;
     requirements::ensure(requirements::TESTS)?;
     requirements::ensure(requirements::REPLAY)?;
     if !options.no_browser {
