@@ -11,7 +11,6 @@ mod running;
 mod tables;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -63,14 +62,14 @@ impl Part {
 /// Measures and prints; fails only when something could not be started.
 pub(crate) fn main(options: &Options) -> Result<bool> {
     let binary = match options.part {
-        Some(part) if !part.starts_holdpoint() => PathBuf::new(),
+        Some(part) if !part.starts_holdpoint() => None,
         _ => {
             requirements::ensure(requirements::BENCH)?;
-            dist::build()?
+            Some(dist::build()?)
         }
     };
     let place = tempfile::Builder::new().prefix("holdpoint-bench-").tempdir_in("/var/tmp")?;
-    let scene = Scene::new(place.path(), &binary)?;
+    let scene = Scene::new(place.path(), binary.as_deref())?;
     let mut tables = Tables::default();
     for (part, measure) in [
         (Part::Launch, tables::launch as fn(&Scene, usize, &mut Tables) -> Result<()>),

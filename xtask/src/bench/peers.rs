@@ -36,12 +36,14 @@ deny_read_git_history = true
 const TRUE: &str = "/bin/true";
 
 impl Scene {
-    /// Prepares a directory for the comparison.
-    pub(super) fn new(place: &Path, built: &Path) -> Result<Self> {
+    /// Prepares a directory for the comparison, with what was built if that is compared.
+    pub(super) fn new(place: &Path, built: Option<&Path>) -> Result<Self> {
         // As an installation leaves it: the page cache holds a file that was written from end to end in larger pieces than
         // what a linker wrote here and there.
         let binary = place.join("holdpoint");
-        fs::copy(built, &binary)?;
+        if let Some(built) = built {
+            fs::copy(built, &binary)?;
+        }
         let scene = Self { binary, config: place.join("bench.toml"), place: place.to_owned() };
         fs::write(&scene.config, CONFIG)?;
         fs::create_dir_all(scene.home())?;
