@@ -15,6 +15,7 @@ use crate::inner::{self, Here, Inner, Told};
 use crate::load::Loaded;
 use crate::places::resolved;
 use crate::process::not_started;
+use crate::report;
 use crate::toolchains;
 
 /// What a sandbox is made of, before the runtime looks at the host.
@@ -26,9 +27,13 @@ pub(crate) struct Confinement {
     visible: Vec<PathBuf>,
     /// The policy that judges what runs inside, if it does.
     judged_by: Option<String>,
+    /// What may keep somebody waiting for the start.
+    slow: Option<&'static str>,
     /// What the person should know: paths of the profile that do not exist.
     pub(crate) warnings: Vec<String>,
 }
+
+const HISTORY: &str = "looking through the history of git for what is denied; next time only what is new is looked at";
 
 impl Confinement {
     /// Start the sandbox, in the one that was begun if there is one.
@@ -36,7 +41,15 @@ impl Confinement {
     /// # Errors
     /// [`Error::Unenforceable`] when it cannot be had as asked for.
     pub(crate) fn start(&self, opening: Option<Opening>) -> Result<Sandbox, Error> {
-        self.builder.start_in(opening.unwrap_or_else(Opening::begin)).map_err(not_started)
+        self.patiently(|| self.builder.start_in(opening.unwrap_or_else(Opening::begin))).map_err(not_started)
+    }
+
+    /// Makes a plan or a sandbox, and says what takes so long when it does.
+    pub(crate) fn patiently<T>(&self, make: impl FnOnce() -> T) -> T {
+        match self.slow {
+            Some(what) => report::while_waiting(what, make),
+            None => make(),
+        }
     }
 
     /// A digest of all that the sandbox is made of: with another one, another sandbox would be made. What the runtime adds to
@@ -187,7 +200,8 @@ fn build(loaded: &Loaded, mode: SandboxMode) -> Confinement {
         builder.allow_missing(protection(loss.value));
     }
     builder.limits(limits(policy));
-    let mut confinement = Confinement { builder, visible, judged_by: None, warnings };
+    let slow = (policy.deny_read_git_history.value && !policy.deny_read.is_empty()).then_some(HISTORY);
+    let mut confinement = Confinement { builder, visible, judged_by: None, slow, warnings };
     confinement.judge_inside(loaded, inner::HOLD, Arc::<Here>::default());
     confinement
 }

@@ -100,7 +100,8 @@ fn inside(sandbox: Box<Sandbox>, execution: &Execution<'_>) -> Result<Process, E
 
 fn together(confinement: &Confinement, opening: Option<Opening>, execution: &Execution<'_>) -> Result<Process, Error> {
     let opening = opening.unwrap_or_else(Opening::begin);
-    let started = confinement.builder.run_in(opening, &execution.program, |command| describe(command, execution));
+    let started = confinement
+        .patiently(|| confinement.builder.run_in(opening, &execution.program, |command| describe(command, execution)));
     let (sandbox, child) = started.map_err(|error| match error {
         error @ (runtime::Error::Spawn { .. } | runtime::Error::Ended { .. }) => not_spawned(execution, error),
         error => not_started(error),

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use holdpoint_approval_web::text;
 use holdpoint_policy::Reason;
@@ -19,6 +22,9 @@ use crate::{exit, terminal};
 
 /// Where lines of Holdpoint's own go, encoded and with their ends.
 pub(crate) type Audience = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How long a person waits without being told for what.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reasons shown of a refusal; more do not help anybody and would fill the screen.
 pub(crate) const SHOWN_REASONS: usize = 8;
@@ -37,6 +43,26 @@ pub fn say(line: &str) {
 /// A line of Holdpoint's own, as [`tell`] expects it.
 pub(crate) fn line(line: &str) -> String {
     format!("holdpoint: {line}\n")
+}
+
+/// Do something that a person at a terminal may have to wait for; after a second, say what it is.
+pub(crate) fn while_waiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    thread::scope(|scope| {
+        let (ends, end) = mpsc::channel::<()>();
+        let patience = move || {
+            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                say(&format!("{what} …"));
+            }
+        };
+        // Where no thread can be had, nothing is said.
+        drop(thread::Builder::new().name("patience".into()).spawn_scoped(scope, patience));
+        let done = work();
+        drop(ends);
+        done
+    })
 }
 
 /// Write to standard error what is encoded and in lines already.

@@ -72,7 +72,7 @@ fn text(path: &Path) -> String {
 impl Denied {
     fn now(loaded: &Loaded) -> Denied {
         let plan = confinement(loaded).and_then(|confinement| {
-            confinement.map(|confinement| confinement.builder.plan().map_err(not_started)).transpose()
+            confinement.map(|made| made.patiently(|| made.builder.plan()).map_err(not_started)).transpose()
         });
         match plan {
             Ok(Some(plan)) => {
