@@ -242,9 +242,9 @@ impl Builder {
         view.extend(self.aliased(&view));
         // A worktree's repository, which git needs to work.
         view.extend(found.git_dirs.iter().map(|path| bind(path.clone(), access)));
-        let tops: Vec<PathBuf> = workspace.iter().map(|(path, _)| path.clone()).chain(roots.clone()).collect();
+        roots.extend(found.git_dirs.iter().cloned());
+        let tops: Vec<PathBuf> = workspace.iter().map(|(path, _)| path).chain(&roots).cloned().collect();
         let history = self.history(&tops, &mut found)?;
-        roots.extend(found.git_dirs);
         let mut masks: Vec<Masked> =
             found.masks.into_iter().map(|mask| Masked { path: mask.path, directory: mask.directory }).collect();
         masks.extend(history.masks);
@@ -272,6 +272,7 @@ impl Builder {
             pins: found.pins,
             deny_read: self.deny_read.clone(),
             deny_read_strict: self.deny_read_strict && !self.deny_read.is_empty(),
+            git_history: self.git_history.clone().filter(|_| !self.deny_read.is_empty()),
             protect: self.protect.clone(),
             exec_deny,
             watched,
@@ -363,6 +364,7 @@ impl Builder {
             deny: &self.deny_read,
             allow_missing: &self.allow_missing,
             survey,
+            living: None,
         })?;
         let masks = hidden.masks.iter().map(|mask| mask.path.as_path());
         survey.pin(masks.chain(hidden.replaced.iter().map(|replaced| replaced.path.as_path())));

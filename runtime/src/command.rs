@@ -281,6 +281,7 @@ impl<'sandbox> Command<'sandbox> {
     }
 
     fn start(&mut self, input: Kind, output: Kind) -> Result<Child> {
+        self.sandbox.map_or(Ok(()), Sandbox::settle).map_err(|error| self.why(error))?;
         let asked = self.ask(input, output)?;
         self.await_start(asked)
     }

@@ -47,6 +47,9 @@ const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 
+/// What is shown in another's place.
+const STANDING_IN: u64 = RDONLY | NOSUID | NODEV | NOEXEC;
+
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Descriptors that the program passes to the processes it starts.
@@ -429,7 +432,7 @@ impl Compiler {
         }
         for Replaced { path, by } in plan.replaced.iter().filter(|replaced| plan.shows(&replaced.path)) {
             self.take(by, false)?;
-            self.step(Step::Attributes { mount: MOUNT, set: RDONLY | NOSUID | NODEV | NOEXEC, recursive: false });
+            self.step(Step::Attributes { mount: MOUNT, set: STANDING_IN, recursive: false });
             self.attach(path)?;
         }
         Ok(())
@@ -534,6 +537,21 @@ pub(crate) fn warden(resident: RawFd, first: RawFd, socket: RawFd) -> Program {
         given_away(covering(Descriptor::Known(resident), socket)),
     ];
     Program::new(steps, Vec::new())
+}
+
+/// The program that leaves a detached mount of the host's directory `path` in a socket, to be shown in another's place. It needs
+/// user and mount namespaces of its own, which end with it; the mount does not.
+pub(crate) fn stand_in(path: &Path, socket: RawFd) -> Result<Program> {
+    let source = text("path", path.as_os_str())?;
+    let steps = vec![
+        Step::CloneMount { host: HOST, source, recursive: false, expect: None, to: MOUNT },
+        Step::Attributes { mount: MOUNT, set: STANDING_IN, recursive: false },
+        Step::Send { socket, mount: MOUNT },
+    ];
+    let mut program = Program::new(steps, Vec::new());
+    // Never looked at for a path that is absolute (openat(2)).
+    program.slots[HOST] = libc::AT_FDCWD;
+    Ok(program)
 }
 
 /// How many processes more than the plan's limit RLIMIT_NPROC lets be: the warden counts for the user in the namespace and not

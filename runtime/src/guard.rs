@@ -5,6 +5,7 @@ use crate::{
     ending::Ending,
     enforced::{Enforced, Protection},
     error::{Error, Result},
+    history::Looks,
     opening::Worker,
     plan::{Kept, Plan},
     survey::Inode,
@@ -25,6 +26,7 @@ use std::{
     thread,
 };
 
+const HIDE: &str = "hide what appeared";
 const NOT_COVERED: &str = "a file that may not be read appeared and could not be masked";
 
 /// What a short command takes, in milliseconds.
@@ -52,6 +54,20 @@ impl Late {
     pub(crate) fn settle(&self) -> Result<bool> {
         let (charge, warden) = &mut *self.lock();
         charge.cover_new(warden)
+    }
+
+    /// Covers a file for what it holds.
+    pub(crate) fn hide(&self, path: &Path) -> Result<()> {
+        let (Charge { resident, first, watch, .. }, warden) = &mut *self.lock();
+        let Some(watch) = watch else { return Ok(()) };
+        let hidden = watch.hide(path, &mut |late, path| warden.cover(resident, first, late, path));
+        hidden.map_err(|error| Error::Io { doing: HIDE, source: io::Error::other(error) })
+    }
+
+    /// Shows the host's directory `by` in the place of `path`.
+    pub(crate) fn replace(&self, path: &Path, by: &Path) -> Result<()> {
+        let (Charge { resident, first, .. }, warden) = &mut *self.lock();
+        warden.replace(resident, first, path, by).map_err(Error::io(HIDE))
     }
 
     /// Whether a path is denied.
@@ -141,6 +157,7 @@ fn scope<'lists>(plan: &'lists Plan, lists: &'lists mut Lists) -> Scope<'lists> 
         links: &plan.links,
         denied: &plan.denied,
         since: Some(plan.surveyed),
+        history: plan.git_history.is_some(),
     }
 }
 
@@ -161,6 +178,8 @@ pub(crate) struct Charge {
     pub(crate) hurry: bool,
     /// It has its command already, and ends with it.
     pub(crate) last: bool,
+    /// Whoever looks through the history of git again.
+    pub(crate) looks: Option<Arc<Looks>>,
 }
 
 impl Guard {
@@ -245,15 +264,16 @@ fn look_after(late: &Late, stopped: BorrowedFd<'_>) -> Result<()> {
 impl Charge {
     /// `true`: there was something to cover.
     fn cover_new(&mut self, warden: &mut Warden) -> Result<bool> {
-        let Self { resident, first, watch: Some(watch), .. } = self else { return Ok(false) };
+        let Self { resident, first, watch: Some(watch), looks, .. } = self else { return Ok(false) };
         let mut covered = false;
         let mut cover = |late: Act, path: &Path| {
             covered = true;
             warden.cover(resident, first, late, path)
         };
         let drained = watch.drain(&mut cover);
-        drained
-            .map(|()| covered)
-            .map_err(|error| Error::Io { doing: "hide what appeared", source: io::Error::other(error) })
+        if let Some(looks) = looks.as_ref().filter(|_| watch.take_history_change()) {
+            looks.ask();
+        }
+        drained.map(|()| covered).map_err(|error| Error::Io { doing: HIDE, source: io::Error::other(error) })
     }
 }

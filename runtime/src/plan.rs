@@ -201,6 +201,10 @@ pub struct Plan {
     /// Whether opens are judged before they happen, so that there is no time in which a late file is not covered yet.
     #[serde(default)]
     pub deny_read_strict: bool,
+    /// Where it is kept what was found in the history of git, if denied files are hidden there too; what git writes while the
+    /// sandbox lives is looked through as well then.
+    #[serde(default)]
+    pub git_history: Option<PathBuf>,
     /// Names and patterns protected beside the built-in ones.
     pub protect: Vec<String>,
     /// Programs that cannot be executed.

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     exec::ExecGuard,
     guard::{self, Charge, Guard},
+    history::Living,
     host::{self, Failed},
     landlocked,
     limits::{Backend, Limit, Limiter},
@@ -72,6 +73,7 @@ pub struct Sandbox {
     enforced: Enforced,
     first: Started,
     guard: Option<Guard>,
+    history: Option<Living>,
     reserved: Arc<[Reservation]>,
     /// What stands in where there are no namespaces.
     restricted: Option<Restricted>,
@@ -219,9 +221,9 @@ impl Sandbox {
         };
         drop(theirs);
         report(&ground.plan, &mut enforced);
-        let (guard, restricted, supervisor) = (None, None, None);
+        let (guard, history, restricted, supervisor) = (None, None, None, None);
         let mut sandbox =
-            Self { ground, enforced, first: started, guard, reserved, restricted, supervisor, leaving: false };
+            Self { ground, enforced, first: started, guard, history, reserved, restricted, supervisor, leaving: false };
         // From here on a failure drops the sandbox, which ends what was started.
         if let Some(sweeper) = &mut sweeper {
             sweeper.follow(sandbox.pidfd(), sandbox.control())?;
@@ -229,7 +231,7 @@ impl Sandbox {
         let watch = guard::watched(watch, &sandbox.ground.plan, &mut sandbox.enforced)?;
         let asked = asked?;
         let charge = sandbox.charge(resident, watch, sweeper, asked.is_some())?;
-        sandbox.guard = Guard::start(charge, worker)?;
+        sandbox.look_after(charge, worker)?;
         sandbox.watch_limits()?;
         sandbox.supervise(exec, None, opener.map(strict::Ends::ours))?;
         let child = match (first, asked) {
@@ -249,7 +251,25 @@ impl Sandbox {
             sweeper,
             hurry: !self.plan().deny_read.is_empty(),
             last,
+            looks: self.plan().git_history.is_some().then(Arc::default),
         })
+    }
+
+    /// Starts to look after what appears.
+    fn look_after(&mut self, charge: Charge, worker: Option<Worker>) -> Result<()> {
+        let looks = charge.looks.clone().filter(|_| charge.watch.is_some());
+        self.guard = Guard::start(charge, worker)?;
+        if let (Some(looks), Some(guard)) = (looks, &self.guard) {
+            self.history = Some(Living::start(self.plan(), looks, guard.late(), self.ending()?)?);
+        }
+        Ok(())
+    }
+
+    /// Covers everything that was written to the history of git before this was called.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let (Some(history), Some(guard)) = (&self.history, &self.guard) else { return Ok(()) };
+        guard.late().settle()?;
+        history.settle()
     }
 
     /// Goes on where pid 1 does not stand, if the plan allows what is missing to be missing.
@@ -272,9 +292,10 @@ impl Sandbox {
         let restricted::Launched { first, control, restricted, modes } =
             restricted::start(&plan, refusal, &mut enforced, entrance(&limits))?;
         limits.also_writable(restricted.place().path())?;
-        let (guard, reserved, restricted, supervisor) = (None, Arc::default(), Some(restricted), None);
-        let ground = Ground::new(plan, Arc::new(control), limits);
-        let mut sandbox = Self { ground, enforced, first, guard, reserved, restricted, supervisor, leaving: false };
+        let (guard, history, reserved, supervisor) = (None, None, Arc::default(), None);
+        let (ground, restricted) = (Ground::new(plan, Arc::new(control), limits), Some(restricted));
+        let mut sandbox =
+            Self { ground, enforced, first, guard, history, reserved, restricted, supervisor, leaving: false };
         sandbox.watch_limits()?;
         sandbox.supervise(exec, Some(modes), None)?;
         Ok(sandbox)
@@ -434,6 +455,7 @@ impl Sandbox {
             return "a limit was reached for which everything inside is ended";
         }
         let guard = self.guard.as_ref().and_then(Guard::failed);
+        let guard = guard.or(self.history.as_ref().and_then(Living::failed));
         guard.or(self.supervisor.as_ref().and_then(Supervisor::failed)).unwrap_or("its pid 1 is gone")
     }
 }

@@ -1,14 +1,15 @@
 //! The warden's host side. The warden joins the namespaces of a running sandbox with the one capability that mounting needs
-//! and covers the paths it is told. It is started when it is needed, not with the sandbox.
+//! and covers or replaces the paths it is told. It is started when it is needed, not with the sandbox.
 
 use crate::{
     compile,
     error::{Error, Result},
+    host::Failed,
     program::{self, LIFTED},
-    socket,
+    sandbox, socket,
     sys::{
         launch,
-        wire::{DONE, MASK, PROTECT, Reply, Request},
+        wire::{DONE, MASK, PROTECT, REPLACE, Reply, Request},
     },
     watch::Late,
 };
@@ -16,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -67,23 +68,46 @@ impl Warden {
         }
     }
 
-    /// Has a path covered that appeared; starts the warden if it does not run yet.
+    /// Has a path covered that appeared.
     pub(crate) fn cover(&mut self, resident: &OwnedFd, first: &OwnedFd, late: Late, path: &Path) -> io::Result<()> {
-        if self.socket.is_none() {
-            self.start(resident, first).map_err(io::Error::other)?;
-        }
-        let Some(socket) = self.socket() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let op = match late {
             Late::Mask => MASK,
             Late::Protect => PROTECT,
         };
+        self.ask(resident, first, op, path, &[])
+    }
+
+    /// Has the host's directory `by` shown, read-only, in the place of `path`.
+    pub(crate) fn replace(&mut self, resident: &OwnedFd, first: &OwnedFd, path: &Path, by: &Path) -> io::Result<()> {
+        let mount = stand_in(by).map_err(io::Error::other)?;
+        self.ask(resident, first, REPLACE, path, &[mount.as_raw_fd()])
+    }
+
+    /// Has something done at `path`; starts the warden if it does not run yet.
+    fn ask(&mut self, resident: &OwnedFd, first: &OwnedFd, op: u32, path: &Path, fds: &[RawFd]) -> io::Result<()> {
+        if self.socket.is_none() {
+            self.start(resident, first).map_err(io::Error::other)?;
+        }
+        let Some(socket) = self.socket() else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let mut text = path.as_os_str().as_bytes().to_vec();
         text.push(0);
-        let asked = socket::send(socket, &Request { op, ..Request::default() }, &text, &[]);
+        let asked = socket::send(socket, &Request { op, ..Request::default() }, &text, fds);
         match asked.and_then(|()| socket::receive(socket, true)).map_err(io::Error::other)? {
             Some((Reply { value: 0, .. }, _)) => Ok(()),
             Some((Reply { value, .. }, _)) => Err(io::Error::from_raw_os_error(value)),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
+}
+
+/// A detached, read-only mount of a directory of the host. Who may do that in the sandbox's namespaces cannot in the host's, and
+/// who is not root cannot do it there without namespaces of his own.
+fn stand_in(path: &Path) -> Result<OwnedFd> {
+    let (ours, theirs) = socket::pair()?;
+    let mut program = compile::stand_in(path, theirs.as_raw_fd())?;
+    let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+    sandbox::run(&mut program, namespaces).map_err(Failed::into_error)?.reap();
+    let mut packet = [0; 8];
+    let received = socket::receive_packet(ours.as_fd(), &mut packet, false).map_err(Error::errno("take a mount"))?;
+    received.and_then(|(_, fds)| fds.into_iter().next()).ok_or(Error::Ended { why: "a mount for it was not made" })
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
 
+use crate::history;
 use crate::plan::Denied;
 use crate::survey::{Inode, SurveyError, entries_of};
 use crate::threads::each;
@@ -47,6 +48,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) denied: &'a [Inode],
     /// Directories changed since then are looked at again. `None`: all are.
     pub(crate) since: Option<SystemTime>,
+    /// Whether to notice what changes in the history of git.
+    pub(crate) history: bool,
 }
 
 /// Paths, and what stood there when it was covered or kept, as far as that is known.
@@ -158,6 +161,8 @@ pub(crate) struct Watch {
     following: Vec<PathBuf>,
     /// The first halves of renames of denied names.
     renames: VecDeque<u32>,
+    /// Whether a part of git's history may have appeared, if that is to be noticed.
+    history: Option<bool>,
 }
 
 impl Watch {
@@ -179,6 +184,18 @@ impl Watch {
     /// Whether a directory called `from` might hold what is denied there and not where it is called `to`.
     pub(crate) fn frees(&self, from: &Path, to: &Path) -> bool {
         self.places.free(from, to)
+    }
+
+    /// Whether something of git's history may have appeared since this was asked.
+    pub(crate) fn take_history_change(&mut self) -> bool {
+        self.history.as_mut().is_some_and(std::mem::take)
+    }
+
+    /// Reports a file that is to be covered for what it holds, now and whenever another takes its place.
+    pub(crate) fn hide(&mut self, path: &Path, on: Report<'_>) -> Result<(), WatchError> {
+        let Some(identity) = identity(path) else { return Ok(()) };
+        self.masked.insert(path.to_owned(), Some(identity));
+        self.report(Late::Mask, path, on)
     }
 
     /// Reports everything that appeared.
@@ -312,6 +329,9 @@ impl Watch {
     /// Decides about one path. `was_denied`: it had a denied name a moment ago, and keeps what followed from it.
     fn appeared(&mut self, path: &Path, look: Look, was_denied: bool, on: Report<'_>) -> Result<(), WatchError> {
         let Ok(status) = path.symlink_metadata() else { return Ok(()) };
+        if let Some(changed) = &mut self.history {
+            *changed |= history::is_part(path);
+        }
         let identity = Identity::of(&status);
         let new = look == Look::New;
         if self.kept.get(path).is_some_and(|known| new || *known != Some(identity)) {

@@ -6,7 +6,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
-use holdpoint_runtime::{Access, Builder, Error, Sandbox};
+use holdpoint_runtime::{Access, Builder, Error, Sandbox, Stdio};
 
 /// The start of every secret.
 const CANARY: &str = "CANARY-";
@@ -313,6 +313,129 @@ fn an_open_history_stays_as_it_is() {
     let sandbox = project.builder().deny_read_git_history(&project.state).start().unwrap();
     assert!(sandbox.plan().replaced.is_empty());
     assert!(!project.inside(true, "git show HEAD:b HEAD:a").contains("hidden"));
+}
+
+/// A sandbox that lives, with the history hidden or without.
+struct Life {
+    sandbox: Sandbox,
+    workspace: PathBuf,
+}
+
+impl Life {
+    fn of(project: &Project, hidden: bool) -> Life {
+        let mut builder = project.builder();
+        if hidden {
+            builder.deny_read_git_history(&project.state);
+        }
+        Life { sandbox: builder.start().unwrap(), workspace: project.workspace.clone() }
+    }
+
+    fn run(&self, script: &str) -> String {
+        let mut command = self.sandbox.command("sh");
+        let output = command.args(["-c", script]).envs(IDENTITY).current_dir(&self.workspace).output().unwrap();
+        format!("RAN {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+}
+
+/// What happens outside between two commands of a living sandbox gives a secret to the second one when only files are covered,
+/// and none when the history is hidden.
+fn hides_meanwhile(start: &str, meanwhile: &str, read: &str) {
+    for hidden in [false, true] {
+        let project = Project::with_history();
+        project.outside(start);
+        let life = Life::of(&project, hidden);
+        life.run("true");
+        project.outside(meanwhile);
+        let said = life.run(read);
+        assert_eq!(said.contains(CANARY), !hidden, "{meanwhile} {read}: {said}");
+        let works = life.run("set -e; git show HEAD:src/main.rs; echo x >x; git add x; git commit -qm x; git log --oneline >/dev/null; echo FINE");
+        assert!(works.contains("FINE") && works.contains("public"), "{meanwhile}: {works}");
+    }
+}
+
+#[test]
+fn what_is_committed_outside_while_a_sandbox_lives() {
+    let commit = "echo CANARY-LATE >.env; git commit -qam late";
+    hides_meanwhile("true", commit, "git show HEAD:.env");
+    hides_meanwhile("git gc -q", commit, "git show HEAD:.env");
+    hides_meanwhile("true", "echo CANARY-LATE >.env; git add .env; git reset -q", EVERY_OBJECT);
+    // A name in the index is enough.
+    hides_meanwhile(
+        "echo CANARY-OPEN >open; git add open; git commit -qm open",
+        "git mv -f open .env",
+        "git cat-file -p :.env",
+    );
+}
+
+#[test]
+fn what_is_packed_outside_while_a_sandbox_lives() {
+    // Nothing was replaced at the start.
+    hides_meanwhile("true", "git gc -q", EVERY_OBJECT);
+    hides_meanwhile("true", "echo CANARY-LATE >.env; git commit -qam late; git gc -q", "git show HEAD:.env");
+    // Something was.
+    hides_meanwhile("git gc -q", "echo CANARY-LATE >.env; git commit -qam late; git gc -q", "git show HEAD:.env");
+    let fetched = "git init -q ../other; cd ../other; echo CANARY-OTHER >.env; git add -A; git commit -qm x; git gc -q;
+         cd ../work; git fetch -q ../other; git gc -q";
+    hides_meanwhile("true", fetched, "git show FETCH_HEAD:.env");
+    hides_meanwhile("git gc -q", fetched, "git show FETCH_HEAD:.env");
+    // Packed as files beside each other, many times: what is shown follows.
+    let project = Project::with_history();
+    project.outside("git gc -q");
+    let life = Life::of(&project, true);
+    for turn in 0..4 {
+        project.outside(&format!(
+            "echo CANARY-{turn} >.env; echo {turn} >open; git add -A; git commit -qm {turn}; git gc -q"
+        ));
+        let said = life.run("git show HEAD:.env; git show HEAD:open");
+        assert!(!said.contains(CANARY) && said.contains(&turn.to_string()), "{said}");
+    }
+}
+
+#[test]
+fn what_is_written_to_git_while_a_command_runs() {
+    for hidden in [false, true] {
+        let project = Project::with_history();
+        let life = Life::of(&project, hidden);
+        let mut reader = life.sandbox.command("sh");
+        let script = "touch ready; until test -e go; do sleep 0.05; done; sleep 2; git show HEAD:.env; git cat-file blob HEAD:.env";
+        let reader = reader.args(["-c", script]).envs(IDENTITY).current_dir(&project.workspace);
+        let child = reader.stdout(Stdio::piped()).spawn().unwrap();
+        project.outside(
+            "until test -e ready; do sleep 0.05; done; echo CANARY-LATE >.env; git commit -qam late; touch go",
+        );
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.contains(CANARY), !hidden, "{said}");
+    }
+}
+
+#[test]
+fn a_repository_that_comes_while_a_sandbox_lives() {
+    hides_meanwhile(
+        "true",
+        "git init -q new; cd new; echo CANARY-NEW >.env; echo open >open; git add -A; git commit -qm x",
+        "git -C new show HEAD:.env",
+    );
+    // What commands write meanwhile has no place yet when it is looked at, and stays theirs.
+    let project = Project::new();
+    let life = Life::of(&project, true);
+    let said = life.run(
+        "git init -q own; cd own; for each in $(seq 40); do echo open$each >file; git add file; sleep 0.02; done; git commit -qm x;
+         git fsck --unreachable | cut -d' ' -f3 | git cat-file --batch",
+    );
+    assert!(said.contains("open1\n") && said.contains("open39\n"), "{said}");
+    let again = life.run("cd own; git fsck --unreachable | cut -d' ' -f3 | git cat-file --batch; git show HEAD:file");
+    assert!(again.contains("open1\n") && again.contains("open39\n") && again.contains("open40\n"), "{again}");
+}
+
+#[test]
+fn a_history_that_cannot_be_looked_through_any_more_ends_the_sandbox() {
+    let project = Project::with_history();
+    let life = Life::of(&project, true);
+    life.run("true");
+    project.outside("mkdir .git/objects/ab; touch .git/objects/ab/$(printf 'c%.0s' $(seq 62))");
+    let error = life.sandbox.command("true").status().unwrap_err();
+    assert!(matches!(error, Error::Ended { .. }) && error.to_string().contains("history of git"), "{error}");
 }
 
 #[test]

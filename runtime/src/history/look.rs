@@ -42,8 +42,12 @@ const LARGEST_COPY: u64 = 64 << 20;
 
 impl<'a> Look<'a> {
     pub(super) fn new(request: &'a Request<'a>, store: Store, listing: Listing, memory: Memory) -> Result<Self> {
-        let asked = format!("{:?} {:?} {:?}", request.deny, request.roots, store.repository.trees);
+        let mut asked = format!("{:?} {:?} {:?}", request.deny, request.roots, store.repository.trees);
         let before = memory.looked()?;
+        if request.living.is_some() && before.as_ref().is_none_or(|before| before.asked != asked) {
+            // The next start looks for the first time, when nobody is writing.
+            asked.insert_str(0, "living ");
+        }
         let hidden: HashSet<ObjectName> = memory.hidden()?.into_iter().collect();
         if hidden.iter().any(|name| name.as_bytes().len() != listing.format.length()) {
             return Err(store.fault("its objects had names of another length".into()));
@@ -81,7 +85,7 @@ impl<'a> Look<'a> {
     pub(super) fn find(&mut self, bench: &Bench) -> Result<()> {
         let git = Git::new(bench, &self.store, self.listing.format)?;
         let enough = self.before_with_packs().filter(|before| before.whole);
-        let new: Option<Vec<ObjectName>> = enough.map(|before| self.new_files(before).collect());
+        let new: Option<Vec<ObjectName>> = enough.map(|before| self.new_files(Some(before)).collect());
         let objects = git.objects(new.as_deref())?;
         let mut known: HashSet<ObjectName> = match self.before() {
             Some(_) => self.memory.commits()?.into_iter().collect(),
@@ -107,8 +111,9 @@ impl<'a> Look<'a> {
         }
         let nowhere = objects.iter().filter(|object| object.kind == Kind::Blob && !walk.open.contains(&object.name));
         let more = match self.before() {
-            None => nowhere.map(|object| object.name).collect(),
-            Some(before) => self.copies(&git, nowhere, before)?,
+            // Of what is being written now some has no place yet.
+            None if self.request.living.is_none() => nowhere.map(|object| object.name).collect(),
+            before => self.copies(&git, nowhere, before)?,
         };
         self.hidden.extend(more);
         self.hidden.extend(&walk.denied);
@@ -118,8 +123,9 @@ impl<'a> Look<'a> {
     }
 
     /// The objects that have got a file of their own since.
-    fn new_files(&self, before: &Looked) -> impl Iterator<Item = ObjectName> {
-        let seen: HashSet<&str> = before.seen.lines().filter_map(|line| line.strip_prefix("loose ")).collect();
+    fn new_files(&self, before: Option<&Looked>) -> impl Iterator<Item = ObjectName> {
+        let seen = before.into_iter().flat_map(|before| before.seen.lines());
+        let seen: HashSet<&str> = seen.filter_map(|line| line.strip_prefix("loose ")).collect();
         self.listing.loose.iter().copied().filter(move |name| !seen.contains(name.to_string().as_str()))
     }
 
@@ -128,7 +134,7 @@ impl<'a> Look<'a> {
         &self,
         git: &Git<'_>,
         nowhere: impl Iterator<Item = &'o Object>,
-        before: &Looked,
+        before: Option<&Looked>,
     ) -> Result<Vec<ObjectName>> {
         let files: HashSet<ObjectName> = self.new_files(before).collect();
         let new: Vec<&Object> = nowhere.filter(|object| files.contains(&object.name)).collect();
@@ -148,7 +154,15 @@ impl<'a> Look<'a> {
     /// Whether the packs that were made before will do for what is `hidden` now.
     pub(super) fn has_packs_for(&self, hidden: &BTreeSet<ObjectName>) -> bool {
         self.before_with_packs().is_some_and(|before| before.hidden == digest(hidden))
-            && (self.packs.is_empty() || self.memory.path().join(&self.packs).is_dir())
+            && match self.packs.as_str() {
+                "" => !self.shows_others(),
+                packs => self.memory.path().join(packs).is_dir(),
+            }
+    }
+
+    /// Whether others stand in for its packs already, in a sandbox that lives.
+    fn shows_others(&self) -> bool {
+        self.request.living.is_some_and(|shown| shown.contains_key(&self.store.packs()))
     }
 
     /// Makes packs without what is hidden, where the store's own have any of it.
@@ -160,7 +174,7 @@ impl<'a> Look<'a> {
         }
         let out: Vec<ObjectName> = packed.extract_if(|name| hidden.contains(name)).collect();
         self.packs = match out.as_slice() {
-            [] => String::new(),
+            [] if !self.shows_others() => String::new(),
             out => packs::make(&git, bench, &self.memory, &packed, out)?,
         };
         packs::forget(&self.memory, &self.packs).map_err(Error::io("remove old packs"))

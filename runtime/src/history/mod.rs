@@ -12,6 +12,7 @@
 //! place of the store's own ([`packs`]). `docs/decisions/git-history.md` says what was tried besides.
 
 mod git;
+mod living;
 mod look;
 mod memory;
 mod object;
@@ -26,13 +27,15 @@ use crate::{
     survey::Survey,
 };
 use git::Bench;
+pub(crate) use living::{Living, Looks};
 use look::Look;
 use memory::Memory;
 use object::ObjectName;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
+pub(crate) use store::is_part;
 
 /// What to look for.
 pub(crate) struct Request<'a> {
@@ -44,7 +47,12 @@ pub(crate) struct Request<'a> {
     /// What may be missing where git runs too.
     pub(crate) allow_missing: &'a BTreeSet<Protection>,
     pub(crate) survey: &'a Survey,
+    /// For a sandbox that lives: the directories of packs in it that others are shown in the place of.
+    pub(crate) living: Option<&'a Shown>,
 }
+
+/// Directories of packs, and what is shown in the place of each.
+pub(crate) type Shown = HashMap<PathBuf, PathBuf>;
 
 /// What hides it.
 #[derive(Debug, Default)]
@@ -90,10 +98,7 @@ pub(crate) fn hide(request: &Request<'_>) -> Result<Hidden> {
 fn set_up<'b>(bench: &'b mut Option<Bench>, request: &Request<'_>, memory: &Memory) -> Result<&'b Bench> {
     let made = match bench.take() {
         Some(made) => made,
-        None => {
-            let shown: Vec<PathBuf> = request.roots.iter().chain(&request.survey.git_dirs).cloned().collect();
-            Bench::new(&shown, request.allow_missing, memory.path().join("work"))?
-        }
+        None => Bench::new(request.roots, request.allow_missing, memory.path().join("work"))?,
     };
     Ok(bench.insert(made))
 }

@@ -38,7 +38,8 @@ pub(super) fn make(
     if !shown.is_empty() {
         git.pack(shown.iter(), &place)?;
     }
-    stand_ins(&place, hidden).and_then(|()| fs::rename(&place, memory.path().join(&name))).map_err(wrong())?;
+    let stand_ins = if hidden.is_empty() { Ok(()) } else { stand_ins(&place, hidden) };
+    stand_ins.and_then(|()| fs::rename(&place, memory.path().join(&name))).map_err(wrong())?;
     Ok(name)
 }
 

@@ -112,6 +112,16 @@ impl Store {
     }
 }
 
+/// Whether git keeps something of its history in a file at `path`, by what it is called.
+pub(crate) fn is_part(path: &Path) -> bool {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().map(OsStrExt::as_bytes)) else { return false };
+    match directory.file_name().map(OsStrExt::as_bytes) {
+        Some(b"pack") => name.ends_with(b".idx"),
+        Some(byte) if is_byte(byte) => ObjectName::parse(&[byte, name].concat()).is_some(),
+        _ => name == b"index" && directory.join("HEAD").symlink_metadata().is_ok(),
+    }
+}
+
 fn is_byte(name: &[u8]) -> bool {
     matches!(name, [b'0'..=b'9' | b'a'..=b'f', b'0'..=b'9' | b'a'..=b'f'])
 }

@@ -87,6 +87,7 @@ fn plan(spec: &Value) -> Plan {
         workspace: None,
         masks: Vec::new(),
         replaced: Vec::new(),
+        git_history: None,
         channels: Vec::new(),
         strangers: false,
         kept: Vec::new(),

@@ -92,6 +92,7 @@ prop_compose! {
             deny_read_strict: false,
             strangers: false,
             replaced: Vec::new(),
+            git_history: None,
             channels: Vec::new(),
             surveyed: SystemTime::UNIX_EPOCH + Duration::new(since, nanoseconds),
             net: Net::None,

@@ -81,6 +81,7 @@ fn perform(step: &mut Step, slots: &mut [RawFd; SLOTS]) -> Result<()> {
             slots[*to] = call::receive_descriptor(*socket)?;
             Ok(())
         }
+        Step::Send { socket, mount } => call::send_descriptor(*socket, slots[*mount]),
         Step::Hear { socket } => call::read_byte(*socket).then_some(()).ok_or(libc::ECANCELED),
         Step::Attributes { mount, set, recursive } => call::set_attributes(slots[*mount], *set, *recursive),
         Step::Attach { mount, at, target } => {

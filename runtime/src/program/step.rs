@@ -74,6 +74,11 @@ pub(crate) enum Step {
         path: CString,
         to: Slot,
     },
+    /// Leaves a mount in the socket, for whoever is to have it.
+    Send {
+        socket: RawFd,
+        mount: Slot,
+    },
     /// Waits until the caller says that it has done what the next steps need.
     Hear {
         socket: RawFd,
@@ -214,6 +219,7 @@ impl fmt::Display for Step {
             Self::Receive { path: source, .. } | Self::CloneMount { source, .. } => {
                 write!(f, "take /{} into the mount view", show(source))
             }
+            Self::Send { .. } => f.write_str("hand a mount over"),
             Self::Hear { .. } => f.write_str("wait for what the caller has to do"),
             Self::Attributes { .. } => f.write_str("set the flags of a mount"),
             Self::Attach { target, .. } => write!(f, "mount /{}", show(target)),

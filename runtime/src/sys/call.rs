@@ -146,26 +146,54 @@ fn change_mount(directory: RawFd, path: &CStr, flags: i32, attributes: &libc::mo
     syscall!(SYS_mount_setattr, directory, path.as_ptr(), flags, ptr::from_ref(attributes), size).map(drop)
 }
 
-/// Takes the one descriptor that waits in a socket, with the packet that brings it (unix(7)).
-pub(crate) fn receive_descriptor(socket: RawFd) -> Result<RawFd> {
-    #[repr(C)]
-    struct Control {
-        header: libc::cmsghdr,
-        fd: RawFd,
+/// One descriptor beside a packet (cmsg(3)).
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    fd: RawFd,
+}
+
+impl Control {
+    fn of(fd: RawFd) -> Self {
+        // SAFETY: plain numbers.
+        let mut control: Self = unsafe { mem::zeroed() };
+        control.header.cmsg_level = libc::SOL_SOCKET;
+        control.header.cmsg_type = libc::SCM_RIGHTS;
+        control.header.cmsg_len = (mem::offset_of!(Self, fd) + size_of::<RawFd>()) as _;
+        control.fd = fd;
+        control
     }
+
+    fn brings_one(&self) -> bool {
+        self.header.cmsg_level == libc::SOL_SOCKET && self.header.cmsg_type == libc::SCM_RIGHTS
+    }
+}
+
+/// Hands a packet of eight bytes and room for one descriptor to `transfer`.
+fn with_message(control: &mut Control, transfer: impl FnOnce(*mut libc::msghdr) -> Result<i64>) -> Result<()> {
     let mut packet = [0u8; 8];
-    // SAFETY: plain numbers.
-    let mut control: Control = unsafe { mem::zeroed() };
     let mut vector = libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() };
-    // SAFETY: as above.
+    // SAFETY: plain numbers and pointers.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = &raw mut vector;
     message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
+    message.msg_control = ptr::from_mut(control).cast();
     message.msg_controllen = size_of::<Control>() as _;
-    syscall!(SYS_recvmsg, socket, &raw mut message, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT)?;
-    let brought = control.header.cmsg_level == libc::SOL_SOCKET && control.header.cmsg_type == libc::SCM_RIGHTS;
-    if brought { Ok(control.fd) } else { Err(libc::EBADMSG) }
+    transfer(&raw mut message).map(drop)
+}
+
+/// Takes the one descriptor that waits in a socket, with the packet that brings it (unix(7)).
+pub(crate) fn receive_descriptor(socket: RawFd) -> Result<RawFd> {
+    // SAFETY: plain numbers.
+    let mut control: Control = unsafe { mem::zeroed() };
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    with_message(&mut control, |message| syscall!(SYS_recvmsg, socket, message, flags))?;
+    if control.brings_one() { Ok(control.fd) } else { Err(libc::EBADMSG) }
+}
+
+/// Leaves a copy of a descriptor in a socket, with a packet that brings it (unix(7)).
+pub(crate) fn send_descriptor(socket: RawFd, fd: RawFd) -> Result<()> {
+    with_message(&mut Control::of(fd), |message| syscall!(SYS_sendmsg, socket, message, libc::MSG_NOSIGNAL))
 }
 
 /// Makes every mount of this namespace private, so that nothing done here shows outside.

@@ -38,6 +38,8 @@ pub(crate) const SIGNAL_ONE: u32 = 6;
 pub(crate) const MASK: u32 = 3;
 /// Warden: make the path that follows the header read-only.
 pub(crate) const PROTECT: u32 = 4;
+/// Warden: put the detached mount that comes along in the place of the path that follows the header.
+pub(crate) const REPLACE: u32 = 7;
 
 /// Bit `n` of [`Request::flags`]: descriptor `n` of the command is a private terminal.
 pub(crate) const TERMINAL: u32 = 1;

@@ -52,6 +52,7 @@ impl Beginning {
             following: Vec::new(),
             dangling: false,
             renames: VecDeque::new(),
+            history: scope.history.then_some(false),
         };
         let mut beginning = Beginning { watch, first: HashSet::new(), since: scope.since };
         beginning.add(&first)?;

@@ -32,6 +32,7 @@ fn stage(files: &[&str], deny: &[&str], masked: &[&str], kept: &[&str]) -> Stage
             links: &[],
             denied: &inodes_below(paths(masked)),
             since: Some(SystemTime::now() + Duration::from_secs(60)),
+            history: false,
         },
         before(&paths(masked), &paths(kept)),
     );
@@ -182,7 +183,8 @@ fn what_changed_between_the_survey_and_the_watch_is_found() {
     fs::write(root.join(".env"), "x").unwrap();
     let deny = denied(&[".env"]);
     let roots = [root.clone()];
-    let scope = Scope { roots: &roots, deny: &deny, absent: &[], links: &[], denied: &[], since: Some(since) };
+    let since = Some(since);
+    let scope = Scope { roots: &roots, deny: &deny, absent: &[], links: &[], denied: &[], since, history: false };
     let mut seen = Vec::new();
     let mut watch = Beginning::new(scope, Before::default()).unwrap().complete(&roots, &[]).unwrap();
     let mut on = |late, path: &Path| {
@@ -278,6 +280,7 @@ fn a_directory_that_is_mounted_twice_is_watched_under_both_paths() {
         links: &[],
         denied: &[],
         since: Some(SystemTime::now() + Duration::from_secs(60)),
+        history: false,
     };
     let directories: Vec<PathBuf> = roots.iter().chain(paths.iter().flatten()).cloned().collect();
     let watch = Beginning::new(scope, before(&masked, &[])).unwrap().complete(&directories, &[]).unwrap();

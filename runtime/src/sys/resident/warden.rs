@@ -1,9 +1,9 @@
-//! The warden: stays in the sandbox's user and mount namespaces with the one capability that mounting needs, and masks
-//! or protects the paths that the host side names while commands run. It decides nothing.
+//! The warden: stays in the sandbox's user and mount namespaces with the one capability that mounting needs, and masks,
+//! protects or replaces the paths that the host side names while commands run. It decides nothing.
 
 use crate::{
     syscall::{self, Result},
-    wire::{CONTROL, DONE, MASK, MASK_DIRECTORY, MASK_FILE, PROTECT, Reply, Request, SECOND},
+    wire::{CONTROL, DONE, MASK, MASK_DIRECTORY, MASK_FILE, PROTECT, REPLACE, Reply, Request, SECOND},
 };
 use core::{ffi::CStr, mem, ptr};
 
@@ -14,23 +14,28 @@ pub(crate) fn serve() -> ! {
     syscall::send(CONTROL, &Reply { kind: DONE, ..Reply::default() }, &[]);
     let mut packet = [0u8; mem::size_of::<Request>() + 4096 + 1];
     loop {
-        let Ok((length, _)) = syscall::receive(CONTROL, &mut packet, &mut [-1; 8]) else { continue };
+        let mut fds = [-1; 8];
+        let Ok((length, brought)) = syscall::receive(CONTROL, &mut packet, &mut fds) else { continue };
         if length <= mem::size_of::<Request>() {
             syscall::exit(0);
         }
         // SAFETY: the packet holds a request, which is plain numbers.
         let request: Request = unsafe { ptr::read_unaligned(packet.as_ptr().cast()) };
         let result = match CStr::from_bytes_until_nul(&packet[mem::size_of::<Request>()..length]) {
-            Ok(path) => obey(request.op, path),
+            Ok(path) => obey(request.op, path, fds[0]),
             Err(_) => Err(22),
         };
+        fds.iter().take(brought).for_each(|fd| syscall::close(*fd));
         syscall::send(CONTROL, &Reply { kind: DONE, value: result.err().unwrap_or(0), stage: 0 }, &[]);
     }
 }
 
-fn obey(op: u32, path: &CStr) -> Result<()> {
+fn obey(op: u32, path: &CStr, given: i32) -> Result<()> {
     let place = syscall::open_place(path)?;
-    let done = cover(op, place);
+    let done = match op {
+        REPLACE => syscall::attach(given, place).map(drop),
+        op => cover(op, place),
+    };
     syscall::close(place);
     done
 }
