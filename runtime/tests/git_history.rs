@@ -359,6 +359,7 @@ fn what_is_committed_outside_while_a_sandbox_lives() {
     hides_meanwhile("true", commit, "git show HEAD:.env");
     hides_meanwhile("git gc -q", commit, "git show HEAD:.env");
     hides_meanwhile("true", "echo CANARY-LATE >.env; git add .env; git reset -q", EVERY_OBJECT);
+    hides_meanwhile("echo CANARY-LATE >.env", "git hash-object -w .env", EVERY_OBJECT);
     // A name in the index is enough.
     hides_meanwhile(
         "echo CANARY-OPEN >open; git add open; git commit -qm open",
@@ -378,7 +379,7 @@ fn what_is_packed_outside_while_a_sandbox_lives() {
          cd ../work; git fetch -q ../other; git gc -q";
     hides_meanwhile("true", fetched, "git show FETCH_HEAD:.env");
     hides_meanwhile("git gc -q", fetched, "git show FETCH_HEAD:.env");
-    // Packed as files beside each other, many times: what is shown follows.
+    // What is shown follows, also when nothing has to be left out any more.
     let project = Project::with_history();
     project.outside("git gc -q");
     let life = Life::of(&project, true);
@@ -389,6 +390,12 @@ fn what_is_packed_outside_while_a_sandbox_lives() {
         let said = life.run("git show HEAD:.env; git show HEAD:open");
         assert!(!said.contains(CANARY) && said.contains(&turn.to_string()), "{said}");
     }
+    project.outside(
+        "git checkout -q --orphan clean; git rm -q --cached .env; git commit -qm clean; git branch -qD main;
+         git reflog expire --expire=all --all; git gc -q --prune=now",
+    );
+    let said = life.run("git show HEAD:open; git log --oneline");
+    assert!(said.contains("3\n") && said.contains("clean"), "{said}");
 }
 
 #[test]
@@ -419,13 +426,16 @@ fn a_repository_that_comes_while_a_sandbox_lives() {
     // What commands write meanwhile has no place yet when it is looked at, and stays theirs.
     let project = Project::new();
     let life = Life::of(&project, true);
-    let said = life.run(
-        "git init -q own; cd own; for each in $(seq 40); do echo open$each >file; git add file; sleep 0.02; done; git commit -qm x;
-         git fsck --unreachable | cut -d' ' -f3 | git cat-file --batch",
+    life.run("git init -q own; cd own; for each in $(seq 20); do echo open$each | git hash-object -w --stdin; sleep 0.02; done");
+    let said = life.run("git -C own cat-file --batch-all-objects --batch");
+    assert!((1..=20).all(|each| said.contains(&format!("open{each}\n"))), "{said}");
+    // The next start looks at it for the first time.
+    project.outside(
+        "git init -q new; cd new; echo CANARY-DROPPED | git hash-object -w --stdin; git commit -q --allow-empty -m x",
     );
-    assert!(said.contains("open1\n") && said.contains("open39\n"), "{said}");
-    let again = life.run("cd own; git fsck --unreachable | cut -d' ' -f3 | git cat-file --batch; git show HEAD:file");
-    assert!(again.contains("open1\n") && again.contains("open39\n") && again.contains("open40\n"), "{again}");
+    life.run("true");
+    drop(life);
+    assert!(!Life::of(&project, true).run("git -C new cat-file --batch-all-objects --batch").contains(CANARY));
 }
 
 #[test]
