@@ -156,7 +156,8 @@ impl Builder {
     /// object that was hidden once stays hidden. Inside, git says `hidden by holdpoint` or that it cannot read one; `git add`,
     /// `git commit` and `git log` work, `git gc` does not where packs are replaced.
     ///
-    /// What stands in bundles and in other copies of a history is not found, nor what git writes outside while a command runs.
+    /// What git writes outside while the sandbox lives is looked through before the next command begins, and some hundredths of a
+    /// second after it was written for a command that runs. What stands in bundles and in other copies of a history is not found.
     pub fn deny_read_git_history(&mut self, state: impl Into<PathBuf>) -> &mut Self {
         self.git_history = Some(state.into());
         self
